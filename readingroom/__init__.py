@@ -1,0 +1,8 @@
+"""Reading Room: self-hosted AI for medical imaging that works inside the radiologist's day.
+
+Research software: not cleared for clinical use. Every screen and object that shows AI output says so.
+"""
+
+__version__ = "0.1.0"
+
+RESEARCH_NOTICE = "Research use only. Not cleared for clinical use."

@@ -1,0 +1,1 @@
+"""Store, index, DIMSE, DICOMweb, import, delivery."""

@@ -1,0 +1,1 @@
+"""Model packages, onnxruntime sessions, calibration."""

@@ -1,0 +1,63 @@
+"""ONNX models: opened only when their bytes have the SHA-256 their card names, run on a set number of threads.
+
+Models are data. Nothing is unpickled and no custom operator library is loaded.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from readingroom.core.errors import BadInput
+
+THREADS_VARIABLE = "READINGROOM_READER_THREADS"
+
+
+def threads() -> int:
+    """Threads a reader may use: the variable the workflow sets for its reader child, else two."""
+    text = os.environ.get(THREADS_VARIABLE, "")
+    return max(1, int(text)) if text.isdecimal() else 2
+
+
+def checked_bytes(path: Path, sha256: str) -> bytes:
+    """Return the file's bytes. Raises BadInput where it is missing or its SHA-256 is another."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise BadInput(f"The weights file {path.name} cannot be read.", "Install the package again.") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BadInput(
+            f"The weights file {path.name} is not the one its card names (SHA-256 differs).",
+            "Install the package again; do not edit weights.",
+        )
+    return data
+
+
+class Model:
+    """One ONNX model with one input and one output."""
+
+    def __init__(self, path: Path, sha256: str) -> None:
+        """Open ``path``. Raises BadInput where its bytes are not those ``sha256`` names, or aren't a model."""
+        data = checked_bytes(path, sha256)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exception classes are not public
+            raise BadInput(f"{path.name} is not an ONNX model that can be run: {type(error).__name__}.") from None
+        self._input = self._session.get_inputs()[0]
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the input, where the model fixes them."""
+        size = self._input.shape[-1]
+        return size if isinstance(size, int) else None
+
+    def run(self, rows: np.ndarray) -> np.ndarray:
+        """Return the output for ``rows`` (float32)."""
+        (out,) = self._session.run(None, {self._input.name: np.ascontiguousarray(rows, np.float32)})
+        return np.asarray(out)

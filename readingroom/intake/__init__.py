@@ -1,0 +1,1 @@
+"""Series typing and quality: what came in, and is it fit to read."""

@@ -1,0 +1,1 @@
+"""Encoders from findings and reports to SEG, SR, PDF and FHIR, one file each."""

@@ -1,0 +1,1 @@
+"""The report: one model, drafted from accepted findings, signed, added to."""

@@ -1,0 +1,1 @@
+"""Verdicts: what radiologists decide about findings."""

@@ -1,0 +1,65 @@
+import type { MouseEvent } from "react";
+import type { About, Account } from "../api/types";
+import { may } from "../api/client";
+import { go } from "../router";
+
+const PAGES = [
+  { path: "/", name: "Worklist", permission: "study:query" },
+  { path: "/readers", name: "Readers", permission: "reader:read" },
+  { path: "/quarantine", name: "Quarantine", permission: "quarantine:read" },
+  { path: "/system", name: "System", permission: "system:read" },
+  { path: "/audit", name: "Audit", permission: "audit:read" },
+  { path: "/accounts", name: "Accounts", permission: "account:manage" },
+  { path: "/projects", name: "Projects", permission: "account:manage" },
+  { path: "/alerts", name: "Alerts", permission: "alert:read" },
+];
+
+export function Banner({ about }: { about: About | null }) {
+  return (
+    <div className="banner" role="note" data-testid="research-banner">
+      {about?.research_notice || "Research use only. Not cleared for clinical use."}
+    </div>
+  );
+}
+
+export function follow(path: string): (event: MouseEvent) => void {
+  return (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    event.preventDefault();
+    go(path);
+  };
+}
+
+export function Top({ account, path, alerts, onGlass, onSignOut }: {
+  account: Account;
+  path: string;
+  /** How many wait for somebody to acknowledge them. */
+  alerts: number;
+  onGlass: () => void;
+  onSignOut: () => void;
+}) {
+  return (
+    <header className="top">
+      <a className="brand" href="/" onClick={follow("/")}>
+        <img src="/favicon.svg" alt="" /> Reading Room
+      </a>
+      <nav aria-label="Pages">
+        {PAGES.filter((page) => may(account, page.permission)).map((page) => (
+          <a key={page.path} href={page.path} onClick={follow(page.path)} aria-current={path === page.path ? "page" : undefined}>
+            {page.name}
+            {page.path === "/alerts" && alerts > 0 && (
+              <span className="count" data-testid="alert-count" aria-label={`${alerts} to acknowledge`}>{alerts}</span>
+            )}
+          </a>
+        ))}
+      </nav>
+      {may(account, "glass:break") && (
+        <button type="button" className="quiet" onClick={onGlass} data-testid="open-glass">Emergency access…</button>
+      )}
+      <a className="who" href="/account" onClick={follow("/account")} aria-current={path === "/account" ? "page" : undefined} data-testid="my-account">
+        {account.display_name || account.name} · {account.role}
+      </a>
+      <button type="button" className="quiet" onClick={onSignOut} data-testid="sign-out">Sign out</button>
+    </header>
+  );
+}

@@ -1,0 +1,147 @@
+// Segments: run lengths to a mask, cuts through it, and the outline of a cut. Pure; tested in tests/mask.test.ts.
+
+import type { Point3, SegmentRuns } from "../api/types";
+import { add, dot, normalOf, pixelToLps, type Plane, scale, subtract } from "./geometry";
+
+export interface Mask {
+  /** slices, rows, columns of the box. */
+  shape: Point3;
+  /** index of the box's first voxel in the series: slice, row, column. */
+  offset: Point3;
+  sops: string[];
+  /** C-ordered, 0 or 1. */
+  data: Uint8Array;
+}
+
+/** Runs (start, length, ...) over the C-ordered box. Throws where a run leaves the box. */
+export function decodeRuns(runs: readonly number[], size: number): Uint8Array {
+  const data = new Uint8Array(size);
+  for (let n = 0; n + 1 < runs.length; n += 2) {
+    const start = runs[n] as number;
+    const length = runs[n + 1] as number;
+    if (start < 0 || length < 0 || start + length > size) throw new RangeError("A run leaves the segment's box.");
+    data.fill(1, start, start + length);
+  }
+  return data;
+}
+
+export function maskOf(segment: SegmentRuns): Mask {
+  const [slices, rows, columns] = segment.shape;
+  return {
+    shape: segment.shape,
+    offset: segment.offset,
+    sops: segment.sop_instance_uids,
+    data: decodeRuns(segment.runs, slices * rows * columns),
+  };
+}
+
+export interface Bitmap {
+  width: number;
+  height: number;
+  data: Uint8Array;
+}
+
+/** The cut at `index` of `axis` (0 slice, 1 row, 2 column); width runs along the last of the other two axes. */
+export function cut(mask: Mask, axis: 0 | 1 | 2, index: number): Bitmap {
+  const [slices, rows, columns] = mask.shape;
+  const at = (k: number, j: number, i: number): number => mask.data[(k * rows + j) * columns + i] ?? 0;
+  const [height, width] = axis === 0 ? [rows, columns] : axis === 1 ? [slices, columns] : [slices, rows];
+  const data = new Uint8Array(width * height);
+  for (let v = 0; v < height; v += 1) {
+    for (let u = 0; u < width; u += 1) {
+      data[v * width + u] = axis === 0 ? at(index, v, u) : axis === 1 ? at(v, index, u) : at(v, u, index);
+    }
+  }
+  return { width, height, data };
+}
+
+type Corner = [number, number];
+
+/**
+ * Closed outlines along pixel edges, each a list of corners in pixel coordinates (a pixel reaches half a pixel around
+ * its centre). Holes get outlines of their own; neighbours on one line are merged.
+ */
+export function outlines(bitmap: Bitmap): Corner[][] {
+  const { width, height, data } = bitmap;
+  const set = (x: number, y: number): boolean => x >= 0 && y >= 0 && x < width && y < height && data[y * width + x] === 1;
+  const stride = width + 1;
+  const next = new Map<number, number[]>();
+  const edge = (x0: number, y0: number, x1: number, y1: number): void => {
+    const from = y0 * stride + x0;
+    const list = next.get(from);
+    if (list) list.push(y1 * stride + x1);
+    else next.set(from, [y1 * stride + x1]);
+  };
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      if (!set(x, y)) continue;
+      if (!set(x, y - 1)) edge(x, y, x + 1, y);
+      if (!set(x + 1, y)) edge(x + 1, y, x + 1, y + 1);
+      if (!set(x, y + 1)) edge(x + 1, y + 1, x, y + 1);
+      if (!set(x - 1, y)) edge(x, y + 1, x, y);
+    }
+  }
+  const loops: Corner[][] = [];
+  for (const [start, targets] of next) {
+    while (targets.length) {
+      const loop = [start];
+      let here = targets.pop() as number;
+      while (here !== start) {
+        loop.push(here);
+        here = (next.get(here) as number[]).pop() as number;
+      }
+      loops.push(straighten(loop.map((corner) => [corner % stride, Math.floor(corner / stride)])));
+    }
+  }
+  return loops.map((loop) => loop.map(([x, y]): Corner => [x - 0.5, y - 0.5]));
+}
+
+function straighten(loop: Corner[]): Corner[] {
+  return loop.filter((corner, n) => {
+    const before = loop[(n + loop.length - 1) % loop.length] as Corner;
+    const after = loop[(n + 1) % loop.length] as Corner;
+    return (corner[0] - before[0]) * (after[1] - corner[1]) !== (corner[1] - before[1]) * (after[0] - corner[0]);
+  });
+}
+
+/** Where the mask's box lies: LPS of its first voxel and the step of each axis (slice, row, column), mm. */
+export interface Grid {
+  origin: Point3;
+  steps: [Point3, Point3, Point3];
+}
+
+/** Grid of the mask by the planes of its source images; null where none of them is known. */
+export function gridOf(mask: Mask, planes: ReadonlyMap<string, Plane>): Grid | null {
+  const known = mask.sops.map((sop) => planes.get(sop));
+  const first = known[0];
+  if (!first) return null;
+  const [, row, column] = mask.offset;
+  const last = known[known.length - 1];
+  const spread = known.length - 1;
+  const between = spread > 0 && last ? scale(subtract(last.position, first.position), 1 / spread) : normalOf(first);
+  return {
+    origin: pixelToLps(first, column, row),
+    steps: [between, scale(first.alongColumn, first.rowSpacing), scale(first.alongRow, first.columnSpacing)],
+  };
+}
+
+/**
+ * Outlines, in LPS mm, of the mask where the plane through `point` with `normal` cuts it. The plane must lie along the
+ * mask's grid (within about 8 degrees); elsewhere, and where the cut misses the mask, there are none.
+ */
+export function outlinesOnPlane(mask: Mask, grid: Grid, normal: Point3, point: Point3): Point3[][] {
+  const d = subtract(point, grid.origin);
+  for (const axis of [0, 1, 2] as const) {
+    const step = grid.steps[axis];
+    const size = Math.hypot(...step);
+    if (Math.abs(dot(step, normal)) / size < 0.99) continue;
+    const index = Math.round(dot(d, step) / (size * size));
+    if (index < 0 || index >= mask.shape[axis]) return [];
+    const [down, across] = axis === 0 ? [grid.steps[1], grid.steps[2]] : axis === 1 ? [grid.steps[0], grid.steps[2]] : [grid.steps[0], grid.steps[1]];
+    const start = add(grid.origin, scale(step, index));
+    return outlines(cut(mask, axis, index)).map((loop) =>
+      loop.map(([u, v]) => add(start, add(scale(across, u), scale(down, v)))),
+    );
+  }
+  return [];
+}

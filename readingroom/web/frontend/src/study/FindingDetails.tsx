@@ -1,0 +1,111 @@
+import type { StudyFinding } from "../api/types";
+import { EvidenceChip } from "../components/Chips";
+import { localTime, measurementText, percent, sideText } from "../format";
+import { reasonMeaning } from "./codes";
+
+/** Everything known of one finding, below its title. */
+export function FindingDetails({ item }: { item: StudyFinding }) {
+  const { finding } = item;
+  return (
+    <>
+      {finding.probability !== null && (
+        <div className="probability">
+          <span className="muted">Probability</span>
+          <meter min={0} max={1} value={finding.probability} aria-label="Probability" />
+          <span className="number">{percent(finding.probability)}</span>
+        </div>
+      )}
+      {finding.measurements.length > 0 && (
+        <dl className="measures">
+          {finding.measurements.map((measurement, n) => (
+            <div key={n} className="fact">
+              <dt title={measurement.method || undefined}>{measurement.code.meaning}</dt>
+              <dd>{measurementText(measurement)}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+      <SideNote item={item} />
+      {finding.comment && <p>{finding.comment}</p>}
+      <EvidenceNote item={item} />
+      <div className="row">
+        <span className="muted">{item.reader ? item.reader : "a person"}</span>
+        {item.reader && item.evidence_level !== null && <EvidenceChip level={item.evidence_level} />}
+      </div>
+      {item.by && (
+        <p className="muted number">
+          {item.decision} by {item.by}, {localTime(item.at)}
+          {item.decision === "rejected" && `: ${reasonMeaning(item.reason_code)}`}
+          {item.reason_text && ` (${item.reason_text})`}
+        </p>
+      )}
+    </>
+  );
+}
+
+function SideNote({ item }: { item: StudyFinding }) {
+  const side = item.finding.side;
+  if (!side) return null;
+  const said = side.witnesses.filter((witness) => witness.side);
+  if (side.agree) {
+    return (
+      <div className="muted">
+        {sideText(side.value)}{said.length > 0 && ` by ${said.map((witness) => witness.witness).join(", ")}`}
+      </div>
+    );
+  }
+  return (
+    <div className="note warn" role="note" data-testid="side-disagrees">
+      <strong>The side is not certain.</strong> The witnesses disagree:
+      <ul>
+        {said.map((witness) => (
+          <li key={witness.witness}>{witness.witness}: {witness.side}{witness.detail && ` (${witness.detail})`}</li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function EvidenceNote({ item }: { item: StudyFinding }) {
+  const { contributions, rule, notes } = item.finding.evidence;
+  if (!contributions.length && !rule && !notes.length) return null;
+  const most = Math.max(...contributions.map((one) => Math.abs(one.weight)), 1e-9);
+  return (
+    <details className="evidence">
+      <summary>Why the reader says so</summary>
+      {contributions.length > 0 && (
+        <div className="bars number">
+          {[...contributions].sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight)).slice(0, 8).map((one) => (
+            <div key={one.feature} className="fact">
+              <span>
+                {one.feature.replaceAll("_", " ")}
+                {one.value !== null && <strong> {Number(one.value.toPrecision(3))}</strong>}
+              </span>
+              <Bar part={one.weight / most} weight={one.weight} />
+              <span className="weight muted">{signed(one.weight)}</span>
+            </div>
+          ))}
+        </div>
+      )}
+      <ul>
+        {rule && <li>{rule}</li>}
+        {notes.map((note) => <li key={note}>{note}</li>)}
+      </ul>
+    </details>
+  );
+}
+
+const signed = (weight: number): string => `${weight < 0 ? "−" : "+"}${Math.abs(weight).toFixed(1)}`;
+
+/** A bar to the right speaks for the finding, to the left against it. */
+function Bar({ part, weight }: { part: number; weight: number }) {
+  const width = Math.abs(part) * 40;
+  const text = `${weight > 0 ? "for" : "against"} the finding, ${Math.abs(weight).toFixed(2)} log-odds`;
+  return (
+    <svg viewBox="0 0 80 10" role="img" aria-label={text}>
+      <title>{text}</title>
+      <path d="M40 0V10" stroke="#5a6d79" />
+      <rect x={part > 0 ? 40 : 40 - width} y={2} width={width} height={6} fill={part > 0 ? "#5cc8d7" : "#ff8a80"} />
+    </svg>
+  );
+}

@@ -1,0 +1,14 @@
+import { expect, it } from "vitest";
+import { metricRows } from "../src/pages/metrics";
+
+it("makes one row of each measure, however deep it lies", () => {
+  expect(metricRows({
+    sensitivity: { value: 0.81234, ci95: [0.7, 0.9], n: 120 },
+    locked: { n_patients: 22, metrics: { sensitivity: { value: 1 } }, data: "cubes" },
+  })).toEqual([
+    { name: "sensitivity", value: "0.812", interval: "0.7 to 0.9", n: "120" },
+    { name: "locked, n patients", value: "22", interval: "", n: "" },
+    { name: "locked, sensitivity", value: "1", interval: "", n: "" },
+    { name: "locked, data", value: "cubes", interval: "", n: "" },
+  ]);
+});

@@ -1,0 +1,1 @@
+"""The ranked list of studies and the tasks people must look at."""

@@ -1,0 +1,60 @@
+"""A model is opened only when its bytes are those its card names."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from readingroom.core.errors import BadInput
+from readingroom.inference.session import Model, threads
+
+
+def twice() -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        "twice",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_runs_a_model_whose_hash_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(twice())
+    model = Model(path, hashlib.sha256(twice()).hexdigest())
+    assert model.width == 2
+    assert model.run(np.array([[1, 2]])).tolist() == [[2, 4]]
+
+
+def test_refuses_weights_changed_by_one_byte(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    data = bytearray(twice())
+    right = hashlib.sha256(bytes(data)).hexdigest()
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(BadInput, match="SHA-256"):
+        Model(path, right)
+
+
+def test_refuses_what_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(BadInput, match="not an ONNX model"):
+        Model(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_missing_file_names_only_itself(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as error:
+        Model(tmp_path / "m.onnx", "0" * 64)
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_threads_follow_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READINGROOM_READER_THREADS", "1")
+    assert threads() == 1
+    monkeypatch.setenv("READINGROOM_READER_THREADS", "many")
+    assert threads() == 2

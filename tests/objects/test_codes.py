@@ -1,0 +1,35 @@
+"""The code table against the terminology that pydicom carries."""
+
+import pytest
+from pydicom.sr._concepts_dict import concepts
+
+from readingroom.findings import codes
+
+# Not in pydicom's dictionaries: the container of TID 1500 row 12.
+UNLISTED = {"qualitative-evaluations"}
+
+
+OWN = {name for name in codes.names() if codes.code(name).scheme == codes.OWN_SCHEME}
+
+
+@pytest.mark.parametrize("name", sorted(set(codes.names()) - UNLISTED - OWN))
+def test_code_is_in_the_standard(name: str) -> None:
+    coded = codes.code(name)
+    entries = {keyword: entry for keyword, entry in concepts[coded.scheme].items() if coded.value in entry}
+    # For some units the dictionary has the word as its keyword and the symbol as its meaning.
+    meanings = {word.lower() for keyword, entry in entries.items() for word in (keyword, entry[coded.value][0])}
+    assert coded.meaning.lower() in meanings
+
+
+def test_our_own_codes_are_only_what_the_standard_has_none_for() -> None:
+    assert {
+        "verdicts", "verdict", "judged-document", "decision", "accepted", "edited", "rejected", "undecided", "reason",
+    } == OWN  # fmt: skip
+    assert len({codes.code(name).value for name in OWN}) == len(OWN)
+    # PS3.16 section 8.2: schemes that are not in the standard begin with 99.
+    assert codes.OWN_SCHEME.startswith("99")
+
+
+def test_every_scheme_has_a_fhir_system() -> None:
+    assert all(codes.system(codes.code(name).scheme) for name in codes.names())
+    assert codes.system("99LOCAL") is None
