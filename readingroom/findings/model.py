@@ -85,6 +85,14 @@ class Contribution(_Model):
     weight: float
 
 
+class SimilarCase(_Model):
+    """A case of the training set that looks like this one: its key there (no patient's identifier), how far it is, what it was."""
+
+    case: str
+    distance: float = Field(ge=0)
+    description: str
+
+
 class Evidence(_Model):
     """Why the reader says so."""
 
@@ -92,7 +100,34 @@ class Evidence(_Model):
     rule: str = ""
     heat_map: str = ""
     """Name of the heat map among the reading's arrays, if one was made."""
+    similar: tuple[SimilarCase, ...] = ()
+    """Nearest first."""
     notes: tuple[str, ...] = ()
+
+
+class Characteristic(_Model):
+    """A coded property that is no number (texture: solid), with the probability the reader gives it, if any."""
+
+    concept: Code
+    value: Code
+    probability: float | None = Field(default=None, ge=0, le=1)
+
+
+class Assessment(_Model):
+    """A category by a published rule (Lung-RADS, Fleischner): of a finding, or of the study.
+
+    ``rule`` is the id of the rule that fired in the table ``table`` of edition ``edition``; ``because`` lists in plain words
+    the facts it rested on, ``advice`` what the publication recommends then.
+    """
+
+    table: str
+    edition: str
+    category: Code
+    rule: str
+    because: tuple[str, ...] = ()
+    advice: str = ""
+    missing: tuple[str, ...] = ()
+    """What the rule would need and nobody said; the category holds only under the assumption written in ``because``."""
 
 
 class SideWitness(_Model):
@@ -120,6 +155,8 @@ class Finding(_Model):
     probability: float | None = Field(default=None, ge=0, le=1)
     """Calibrated; None for findings a person added."""
     measurements: tuple[Measurement, ...] = ()
+    characteristics: tuple[Characteristic, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
     axes: tuple[Axis, ...] = ()
     side: Side | None = None
     site: Code | None = None
@@ -166,6 +203,8 @@ class Reading(_Model):
     findings: tuple[Finding, ...] = ()
     """At the card's fixed operating point, most probable first."""
     study_measurements: tuple[Measurement, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
+    """Of the study as a whole."""
     out_of_domain_score: float | None = None
     quality: dict[str, float | str] = Field(default_factory=dict)
     input_statistics: dict[str, float | str] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from readingroom.findings.model import Code, Finding, Measurement, SegmentMask
+from readingroom.findings.model import Assessment, Code, Finding, Measurement, SegmentMask
 from readingroom.imaging.volume import SeriesProblem, Volume
 
 
@@ -64,15 +64,31 @@ class TypedSeries:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class PriorReading(BaseModel):
+    """What the same reader, or the radiologist who signed, said of an earlier study of this patient.
+
+    ``days_before`` is the time between the two studies: a reader needs no date.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    days_before: int = Field(ge=1)
+    findings: tuple[Finding, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class ReadingRequest:
-    """All a reader gets. ``products`` are arrays other readers made that the card ``requires``, by name."""
+    """All a reader gets. ``products`` are arrays other readers made that the card ``requires``, by name.
+
+    ``priors`` are permitted earlier readings, latest first; only for a card that declares ``priors`` in its context.
+    """
 
     study_instance_uid: str
     series: tuple[TypedSeries, ...]
     context: ClinicalContext = field(default_factory=ClinicalContext)
     partial: bool = False
     products: Mapping[str, np.ndarray] = field(default_factory=dict)
+    priors: tuple[PriorReading, ...] = ()
 
 
 class Applicability(BaseModel):
@@ -97,6 +113,7 @@ class ReadingOutput:
     segments: Mapping[str, SegmentMask] = field(default_factory=dict)
     heat_maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     study_measurements: tuple[Measurement, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
     abstained: str = ""
     out_of_domain_score: float | None = None
     input_statistics: Mapping[str, float | str] = field(default_factory=dict)
@@ -116,7 +133,7 @@ class Card(BaseModel):
     takes: str
     finds: tuple[Code, ...]
     context: tuple[str, ...] = ()
-    """Names of ClinicalContext fields it wants; the rest are withheld."""
+    """Names of ClinicalContext fields it wants, and ``priors`` for earlier readings; the rest are withheld."""
     requires: tuple[str, ...] = ()
     evidence_level: int = Field(ge=0, le=3)
     evidence: str

@@ -26,6 +26,8 @@ from readingroom.readers.contract import (
 )
 
 SCANNER_KEYWORDS = ("Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "KVP", "SliceThickness")
+PRIORS = "priors"
+"""What a card names among its context to be given earlier readings."""
 PARTIAL_REASON = "The study is incomplete: what was found counts, what was not found says nothing."
 
 _log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ def run_reader(reader: Reader, request: ReadingRequest, progress: Progress) -> t
             "reason": reason,
             "findings": findings,
             "study_measurements": output.study_measurements,
+            "assessments": output.assessments,
             "out_of_domain_score": output.out_of_domain_score,
             "input_statistics": {**base.input_statistics, **output.input_statistics},
             "seconds": {**output.seconds, "total": round(monotonic() - started, 3)},
@@ -104,14 +107,15 @@ def _choose(request: ReadingRequest, applicability: Applicability) -> tuple[Type
 
 def _narrow(reader: Reader, request: ReadingRequest, chosen: tuple[TypedSeries, ...]) -> ReadingRequest:
     """Only the context and products the card declares reach the reader."""
-    declared = {name: getattr(request.context, name) for name in reader.card.context}
+    declared = {n: getattr(request.context, n) for n in ClinicalContext.model_fields if n in reader.card.context}
+    priors = request.priors if PRIORS in reader.card.context else ()
     products: Mapping[str, np.ndarray] = {
         name: request.products[name] for name in reader.card.requires if name in request.products
     }
     missing = [name for name in reader.card.requires if name not in products]
     if missing:
         raise BadInput(f"It needs products no reader made here: {', '.join(missing)}.")
-    return replace(request, series=chosen, context=ClinicalContext(**declared), products=products)
+    return replace(request, series=chosen, context=ClinicalContext(**declared), products=products, priors=priors)
 
 
 def _input_statistics(chosen: tuple[TypedSeries, ...]) -> dict[str, float | str]:

@@ -12,9 +12,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent.parent / "readingroom"
 FLOORS = {
     "core": 0, "imaging": 0,
-    "findings": 1, "inference": 1, "access": 1,
+    "findings": 1, "inference": 1, "access": 1, "evaluation": 1,
     "archive": 2, "readers": 2, "objects": 2,
-    "intake": 3, "report": 3,
+    "intake": 3, "report": 3, "learning": 3,
     "worklist": 4,
     "workflow": 5, "review": 5,
     "web": 6, "cli": 7, "migrations": 7,
