@@ -86,7 +86,9 @@ class Contribution(_Model):
 
 
 class SimilarCase(_Model):
-    """A case of the training set that looks like this one: its key there (no patient's identifier), how far it is, what it was."""
+    """A case of the training set that looks like this one: its key there (no patient's identifier), how far it is,
+    what it was.
+    """
 
     case: str
     distance: float = Field(ge=0)
@@ -116,8 +118,8 @@ class Characteristic(_Model):
 class Assessment(_Model):
     """A category by a published rule (Lung-RADS, Fleischner): of a finding, or of the study.
 
-    ``rule`` is the id of the rule that fired in the table ``table`` of edition ``edition``; ``because`` lists in plain words
-    the facts it rested on, ``advice`` what the publication recommends then.
+    ``rule`` is the id of the rule that fired in the table ``table`` of edition ``edition``; ``because`` lists in plain
+    words the facts it rested on, ``advice`` what the publication recommends then.
     """
 
     table: str

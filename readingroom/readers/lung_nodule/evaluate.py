@@ -6,7 +6,7 @@ whatever they are called.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from readingroom.core.errors import BadInput
+from readingroom.evaluation.bootstrap import DRAWS, bootstrap
 from readingroom.readers.lung_nodule.augment import random_shift, window
 from readingroom.readers.lung_nodule.cubes import MIN_HIT_MM, Cube, read_cubes
 from readingroom.readers.lung_nodule.detect import litres
@@ -22,14 +23,13 @@ from readingroom.readers.lung_nodule.reader import HERE, LungNoduleReader
 
 WINDOWS = 3
 JITTER_MM = 15.0
-BOOTSTRAPS = 2000
 SEED = 20261123
 MATCHING_RULE = (
     f"A mark (the centroid of its segment) hits where it lies within the annotated nodule's volume-equivalent radius, "
     f"or {MIN_HIT_MM:g} mm where that is more, of its centroid. A mark that hits nothing and lies further than 2 mm "
     f"from every annotated voxel is a false positive. Litres: closed lung mask searched. {WINDOWS} windows a patient, "
     f"the nodule's centre shifted by up to {JITTER_MM:g} mm (even in a ball); sensitivity: mean over windows, then "
-    f"patients; 95% intervals by bootstrap over patients ({BOOTSTRAPS} draws, seed {SEED})."
+    f"patients; 95% intervals by bootstrap over patients ({DRAWS} draws, seed {SEED})."
 )
 
 Report = Callable[[str, float], None]
@@ -120,12 +120,5 @@ def _tally(reader: LungNoduleReader, cube: Cube) -> Tally:
     return tally
 
 
-def _metric(tallies: list[Tally], of: Callable[[list[Tally]], float]) -> dict[str, Any]:
-    random = np.random.default_rng(SEED)
-    draws = [of([tallies[i] for i in random.integers(len(tallies), size=len(tallies))]) for _ in range(BOOTSTRAPS)]
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return {
-        "value": round(of(tallies), 4),
-        "ci95": [round(float(low), 4), round(float(high), 4)],
-        "n": len(tallies),
-    }
+def _metric(tallies: list[Tally], of: Callable[[Sequence[Tally]], float]) -> dict[str, Any]:
+    return bootstrap(tallies, of, SEED).as_metric()
