@@ -39,13 +39,6 @@ class Permission(StrEnum):
     WORKFLOW_CONTROL = "workflow:control"
     """Mark a study ready, have it read again."""
     READER_READ = "reader:read"
-    LEARNING_READ = "learning:read"
-    """Look at cohorts, training runs, versions of readers and their drift: numbers, no study."""
-    COHORT_WRITE = "cohort:write"
-    """Make cohorts and label sets of studies one may read, fix their splits, open a locked test set."""
-    MODEL_TRAIN = "model:train"
-    MODEL_PROMOTE = "model:promote"
-    """Add versions of readers; put one in shadow, live, or back."""
     QUARANTINE_READ = "quarantine:read"
     SYSTEM_READ = "system:read"
     """Processes, disk, and numbers over all projects."""
@@ -114,10 +107,6 @@ consent:write      -              own          -          own           -       
 consent:exchange   -              -            -          -             -           all      -       -         yes
 workflow:control   -              own+glass    own+glass  own+glass     -           -        -       -         yes
 reader:read        all            all          all        all           all         -        -       all       yes
-learning:read      all            all          -          -             all         -        -       all       yes
-cohort:write       -              -            -          -             all         -        -       all       -
-model:train        -              -            -          -             -           -        -       all       -
-model:promote      all            -            -          -             -           -        -       all       -
 quarantine:read    all            all          all        all           -           -        -       -         yes
 system:read        all            -            -          -             -           all      -       all       yes
 account:manage     all            -            -          -             -           -        -       all       -
