@@ -132,6 +132,21 @@ class Assessment(_Model):
     """What the rule would need and nobody said; the category holds only under the assumption written in ``because``."""
 
 
+class Earlier(_Model):
+    """What a finding was in one earlier study that was compared.
+
+    ``found``: False where that study was read without it, None where the two could not be laid over each other.
+    """
+
+    days_before: int = Field(ge=1)
+    found: bool | None
+    matched_by: Literal["tracking-uid", "position"] | None = None
+    measurements: tuple[Measurement, ...] = ()
+    characteristics: tuple[Characteristic, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
+
+
 class SideWitness(_Model):
     """One independent statement of side. ``side`` is None where this witness cannot tell."""
 
@@ -159,6 +174,8 @@ class Finding(_Model):
     measurements: tuple[Measurement, ...] = ()
     characteristics: tuple[Characteristic, ...] = ()
     assessments: tuple[Assessment, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
+    """Latest first."""
     axes: tuple[Axis, ...] = ()
     side: Side | None = None
     site: Code | None = None
