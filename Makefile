@@ -3,16 +3,20 @@
 #   make test                 everything that must hold
 #   make setup PYTHON=path    with a Python that is not on the PATH
 SHELL = /bin/sh
-.PHONY: help setup demo test lint format bench lock sbom clean
+.PHONY: help setup setup-train demo test lint format bench lock sbom clean
 PYTHON ?=
 STUDY ?=
 export PYTHON
 
 help:
-	@echo "make demo [STUDY=folder] | test | setup | lint | format | bench | lock | sbom | clean"
+	@echo "make demo [STUDY=folder] | test | setup | setup-train | lint | format | bench | lock | sbom | clean"
 
 setup:
 	@sh scripts/setup.sh run
+
+# What `readingroom train` needs besides.
+setup-train:
+	@sh scripts/setup.sh train
 
 demo: setup
 	@STUDY="$(STUDY)" sh scripts/demo.sh

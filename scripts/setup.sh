@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes .venv in the project's root from a lock file with hashes, builds the pages, installs the project into it.
 #   sh scripts/setup.sh run     what `make demo` needs
-#   sh scripts/setup.sh test    and what `make test` needs
+#   sh scripts/setup.sh train   and what `make setup-train` needs: PyTorch
+#   sh scripts/setup.sh test    and what `make test` needs, PyTorch with it
 # A second call that has nothing to do returns at once. A call that was cut off is made good by the next one.
 set -eu
 cd "$(dirname "$0")/.."
@@ -22,12 +23,13 @@ esac
 if [ "$KIND" = test ]; then LOCK=requirements-test.lock SIZE=345; else LOCK=requirements.lock SIZE=295; fi
 
 # The stamp says what was installed: the kind, and the lock files and project description it was made from.
-KEY=$(cat requirements.lock requirements-test.lock pyproject.toml scripts/setup.sh | cksum)
+KEY=$(cat requirements.lock requirements-test.lock requirements-train.lock requirements-train-cpu.lock pyproject.toml scripts/setup.sh | cksum)
 if [ -x "$VENV/bin/readingroom" ] && [ -f "$STAMP" ]; then
     case "$KIND $(cat "$STAMP")" in
-    "run run $KEY" | "run test $KEY" | "test test $KEY") exec "$VENV/bin/python" scripts/build_frontend.py ;;
+    "run run $KEY" | "run train $KEY" | "run test $KEY" | "train train $KEY" | "train test $KEY" | "test test $KEY") exec "$VENV/bin/python" scripts/build_frontend.py ;;
     # What the tests need is already there: keep it, and bring all of it up to date.
-    "run test "*) KIND=test LOCK=requirements-test.lock SIZE=345 ;;
+    "run test "* | "train test "*) KIND=test LOCK=requirements-test.lock SIZE=345 ;;
+    "run train "*) KIND=train ;;
     esac
 fi
 
@@ -69,11 +71,30 @@ if [ -d "$VENV" ] && ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
 }
 rm -f "$STAMP"
 
+packages() { "$VENV/bin/python" -m pip install --disable-pip-version-check --require-hashes --only-binary :all: --no-deps "$@"; }
+
 echo "Installing $(grep -c '==' "$LOCK") packages from $LOCK, each checked against its hash."
 echo "The first time this fetches about $SIZE MB; what is there already is not fetched again."
-"$VENV/bin/python" -m pip install --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r "$LOCK" ||
+packages -r "$LOCK" ||
     stop "The packages could not be installed (pip's words are above)." \
         "Look whether this machine reaches the package index, then run the same command again: it goes on from here."
+if [ "$KIND" != run ]; then
+    # The CPU build of PyTorch where there is no GPU and there is such a build (it is a twentieth of the other): from wherever pip looks,
+    # then from PyTorch's own index. Everywhere else, what PyPI has.
+    CPU=no
+    case "$(uname -s)-$(uname -m)-$("$VENV/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" in
+    Linux-x86_64-3.11) command -v nvidia-smi >/dev/null 2>&1 || CPU=yes ;;
+    esac
+    echo "Installing PyTorch for training. The first time this fetches about 200 MB (3 GB where only the build for GPUs is to be had)."
+    if [ "$CPU" = no ] || ! {
+        packages -r requirements-train-cpu.lock 2>/dev/null ||
+            packages --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu -r requirements-train-cpu.lock 2>/dev/null
+    }; then
+        packages -r requirements-train.lock ||
+            stop "PyTorch could not be installed (pip's words are above)." \
+                "Look whether this machine reaches the package index, then run the same command again: it goes on from here."
+    fi
+fi
 "$VENV/bin/python" scripts/build_frontend.py ||
     stop "The pages could not be built (the reason is above)." "Run the same command again: it goes on from here."
 "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --no-index --no-deps --no-build-isolation -e .

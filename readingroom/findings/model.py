@@ -101,7 +101,7 @@ class Evidence(_Model):
     contributions: tuple[Contribution, ...] = ()
     rule: str = ""
     heat_map: str = ""
-    """Name of the heat map among the reading's arrays, if one was made."""
+    """Name of the heat map among the reading's arrays, if one was made (``findings.heat_map``)."""
     similar: tuple[SimilarCase, ...] = ()
     """Nearest first."""
     notes: tuple[str, ...] = ()
@@ -268,7 +268,8 @@ class SegmentMask:
                 mask = np.unpackbits(archive["bits"], count=int(np.prod(shape))).reshape(shape).astype(bool)
                 k, j, i = (int(n) for n in archive["offset"])
                 return cls(str(archive["series"]), (k, j, i), mask, tuple(str(s) for s in archive["sops"]))
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except (ValueError, KeyError, OSError, EOFError, TypeError) as error:
+            # TypeError: one bare array, a heat map.
             raise BadInput(f"Not a segment mask: {type(error).__name__}.") from None
 
     def to_text(self) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from readingroom.core.clock import monotonic
 from readingroom.core.errors import BadInput, ReadingRoomError
 from readingroom.core.ids import derived_uid, sha256_hex
+from readingroom.findings.heat_map import check_heat_map
 from readingroom.findings.model import Finding, ImagePlace, PatientPlace, ReaderState, Reading
 from readingroom.readers.contract import (
     Applicability,
@@ -148,8 +149,8 @@ def _finish(
             raise BadInput("It placed a finding on an image it was not given.")
         if finding.segment and finding.segment not in output.segments:
             raise BadInput(f"A finding names the segment {finding.segment!r}, which it did not make.")
-        if finding.evidence.heat_map and finding.evidence.heat_map not in output.heat_maps:
-            raise BadInput(f"A finding names the heat map {finding.evidence.heat_map!r}, which it did not make.")
+        if finding.evidence.heat_map:
+            _check_heat_map(finding, output)
         key = (
             reader.card.name, reader.card.version, request.study_instance_uid, finding.code.value,
             place.model_dump_json(), finding.series_instance_uid,
@@ -168,6 +169,15 @@ def _finish(
             )
         )
     return tuple(sorted(findings, key=lambda f: (-(f.probability or 0.0), f.id)))
+
+
+def _check_heat_map(finding: Finding, output: ReadingOutput) -> None:
+    name = finding.evidence.heat_map
+    if name not in output.heat_maps:
+        raise BadInput(f"A finding names the heat map {name!r}, which it did not make.")
+    if not finding.segment:
+        raise BadInput(f"A finding has the heat map {name!r} and no segment: a heat map lies on a segment's box.")
+    check_heat_map(output.heat_maps[name], output.segments[finding.segment].mask.shape)
 
 
 def _state(

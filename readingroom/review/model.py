@@ -70,6 +70,7 @@ class FindingView(_Model):
     reader: str
     evidence_level: int
     segment_url: str | None
+    heat_map_url: str | None
     decision: Decision
     by: str = ""
     at: datetime | None = None

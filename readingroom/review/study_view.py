@@ -67,12 +67,16 @@ def _reading(row: ReadingRow) -> ReadingView:
 def _finding(study_id: str, d: Decided) -> FindingView:
     body = d.reading.body if d.reading else None
     segment = d.finding.segment
+    # A heat map lies on the segment's box: a finding that a person moved away from its segment has neither.
+    heat_map = segment and d.finding.evidence.heat_map
+    path = f"/api/v1/studies/{study_id}"
     return FindingView(
         finding=d.finding,
         reading_id=d.reading.id if d.reading else None,
         reader=d.reading.reader if d.reading else "",
         evidence_level=int(body["evidence_level"]) if body else 0,
-        segment_url=f"/api/v1/studies/{study_id}/segments/{d.reading.id}/{segment}" if d.reading and segment else None,
+        segment_url=f"{path}/segments/{d.reading.id}/{segment}" if d.reading and segment else None,
+        heat_map_url=f"{path}/heat-maps/{d.reading.id}/{d.finding.id}" if d.reading and heat_map else None,
         decision=d.decision,
         by=d.by,
         at=d.at,

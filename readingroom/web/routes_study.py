@@ -17,7 +17,7 @@ from readingroom.core.outbox import emit
 from readingroom.core.permissions import Permission
 from readingroom.findings.model import SegmentMask
 from readingroom.readers.tables import ReadingRow
-from readingroom.review import segments, verdicts
+from readingroom.review import heat_maps, segments, verdicts
 from readingroom.review.model import Study, VerdictInput
 from readingroom.review.study_view import study_view
 from readingroom.web.permissions import requires
@@ -102,6 +102,23 @@ def segment(study_id: str, reading_id: str, name: str, request: Request) -> Resp
         raise NotFound("There is no such segment.")
     runs = segments.runs_of(SegmentMask.from_bytes(archive.store.read(key)))
     return Response(runs.model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/heat-maps/{reading_id}/{finding_id}",
+    response_model=None,
+    dependencies=[Depends(requires(Permission.STUDY_READ))],
+)
+def heat_map(study_id: str, reading_id: str, finding_id: str, request: Request) -> Response:
+    """Levels of one finding's heat map, on the box of its segment. Like the segment it never changes."""
+    database: Database = request.app.state.database
+    archive: Archive = request.app.state.archive
+    with database.read() as session:
+        row = session.get(ReadingRow, reading_id)
+    if row is None or row.study_id != study_id:
+        raise NotFound("There is no such reading.")
+    levels = heat_maps.levels_of(heat_maps.keys_of(row, finding_id), archive.store.read)
+    return Response(levels.model_dump_json(), media_type="application/json")
 
 
 @router.post("/verdicts", response_model=None)

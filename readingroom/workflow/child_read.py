@@ -15,6 +15,7 @@ import numpy as np
 
 from readingroom.core.errors import ReadingRoomError
 from readingroom.core.sealed import Source, source_from_json
+from readingroom.findings.heat_map import heat_map_to_bytes
 from readingroom.intake.study import load_study
 from readingroom.readers.contract import ReadingOutput, ReadingRequest, TypedSeries
 from readingroom.readers.registry import GROUP, LoadedReader, load_readers
@@ -131,5 +132,5 @@ def _write_arrays(output: ReadingOutput) -> dict[str, str]:
         if name in names:
             raise ReadingRoomError("A heat map has the name of a segment.")
         names[name] = f"array-{len(names)}.npy"
-        np.save(names[name], np.asarray(heat_map, np.float32), allow_pickle=False)
+        Path(names[name]).write_bytes(heat_map_to_bytes(heat_map))
     return names

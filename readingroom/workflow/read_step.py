@@ -17,7 +17,8 @@ from readingroom.core.clock import utc_now
 from readingroom.core.errors import ReadingRoomError
 from readingroom.core.permissions import Permission, job
 from readingroom.core.purposes import Purpose
-from readingroom.findings.model import ReaderState, Reading, SegmentMask
+from readingroom.findings.heat_map import check_heat_map, heat_map_from_bytes
+from readingroom.findings.model import Finding, ReaderState, Reading, SegmentMask
 from readingroom.readers.tables import ReadingRow
 from readingroom.workflow.current import UNFINISHED, is_current
 from readingroom.workflow.intake_step import sources_by_series
@@ -58,7 +59,7 @@ def read(rooms: Rooms, reading_id: str) -> str:
                 watch=lambda step, fraction: _progress(rooms, reading_id, step, fraction),
             )
             reading = _reading(answer, request)
-            arrays = _keep_arrays(rooms, folder, answer)
+            arrays = _keep_arrays(rooms, folder, answer, reading)
     except ChildStopped:
         return _end(rooms, reading_id, ReaderState.SUPERSEDED, "The study changed while it was read.")
     except ChildFailed as error:
@@ -135,9 +136,13 @@ def _reading(answer: Mapping[str, Any], request: Mapping[str, Any]) -> Reading:
     return reading
 
 
-def _keep_arrays(rooms: Rooms, folder: Path, answer: Mapping[str, Any]) -> dict[str, str]:
-    """Store the segments and heat maps the child wrote; return name -> store key."""
-    kept: dict[str, str] = {}
+def _keep_arrays(rooms: Rooms, folder: Path, answer: Mapping[str, Any], reading: Reading) -> dict[str, str]:
+    """Store the segments and heat maps the child wrote; return name -> store key.
+
+    The child runs the reader's own code: what it wrote is checked here once more, before anything is kept.
+    """
+    files: dict[str, bytes] = {}
+    boxes: dict[str, tuple[int, ...]] = {}
     for name, file in dict(answer.get("arrays", {})).items():
         path = folder / str(file)
         if not _ARRAY_FILE.fullmatch(str(file)) or path.is_symlink() or not path.is_file():
@@ -147,11 +152,25 @@ def _keep_arrays(rooms: Rooms, folder: Path, answer: Mapping[str, Any]) -> dict[
         data = path.read_bytes()
         if path.suffix == ".npz":
             try:
-                SegmentMask.from_bytes(data)
+                boxes[str(name)] = SegmentMask.from_bytes(data).mask.shape
             except (ReadingRoomError, OSError, ValueError):
                 raise ChildFailed("The reader gave a segment that cannot be read.") from None
-        kept[str(name)] = rooms.store.put(data)
-    return kept
+        files[str(name)] = data
+    for finding in reading.findings:
+        _check_heat_map(finding, files, boxes)
+    return {name: rooms.store.put(data) for name, data in files.items()}
+
+
+def _check_heat_map(finding: Finding, files: Mapping[str, bytes], boxes: Mapping[str, tuple[int, ...]]) -> None:
+    name = finding.evidence.heat_map
+    if not name:
+        return
+    if name not in files or finding.segment not in boxes:
+        raise ChildFailed("The reader named a heat map without giving both it and its segment.")
+    try:
+        check_heat_map(heat_map_from_bytes(files[name]), boxes[finding.segment])
+    except ReadingRoomError as error:
+        raise ChildFailed(error.message) from None
 
 
 def _end(rooms: Rooms, reading_id: str, state: ReaderState, reason: str) -> str:

@@ -36,8 +36,8 @@ def nodule(
     if volume is not None:
         sizes.append(Measurement(code=code("volume"), value=volume, unit=code("mm3")))
     if solid is not None:
-        sizes.append(Measurement(code=code("solid-diameter"), value=solid, unit=mm))
-    textures = (characteristic("texture", texture),) if texture else ()
+        sizes.append(Measurement(code=code("solid-part-diameter"), value=solid, unit=mm))
+    textures = (characteristic("density-type", texture),) if texture else ()
     return Finding(
         id=f"n{at}{long}",
         code=code("nodule"),

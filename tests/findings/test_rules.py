@@ -13,6 +13,7 @@ from readingroom.findings.rules import (
     UNDETERMINED,
     NoduleContext,
     assess,
+    assess_all,
     characteristic,
     characteristics_of,
     mean_diameter_mm,
@@ -52,7 +53,7 @@ def category(finding: Finding, *priors: Before, context: NoduleContext = SCREENI
         (nodule("ground-glass", 30.0), ("3", "ground-glass-30")),
         (nodule("solid", 12.0, calcification="benign-calcification"), ("1", "benign-features")),
         (nodule("solid", 12.0, content="fat"), ("1", "benign-features")),
-        (nodule("solid", 12.0, calcification="calcified"), ("4A", "solid-baseline-8")),
+        (nodule("solid", 12.0, calcification="present"), ("4A", "solid-baseline-8")),
         (nodule("solid", 9.9, **SMOOTH), ("2", "juxtapleural")),
         (nodule("solid", 10.0, **SMOOTH), ("4A", "solid-baseline-8")),
         (nodule("solid", 9.9, **SMOOTH | {"shape": "round"}), ("4A", "solid-baseline-8")),
@@ -61,8 +62,8 @@ def category(finding: Finding, *priors: Before, context: NoduleContext = SCREENI
         (nodule("solid", 5.0, airway="airway-central"), ("4A", "airway-central")),
         (nodule("", 12.0, cyst="cyst-thick"), ("4A", "cyst-thick")),
         (nodule("", 12.0, cyst="cyst-multilocular"), ("4A", "cyst-multilocular")),
-        (nodule("solid", 6.5, margins="spiculated"), ("4X", "4X-spiculated")),
-        (nodule("solid", 5.0, margins="spiculated"), ("2", "solid-baseline-below-6")),
+        (nodule("solid", 6.5, spiculation="present"), ("4X", "4X-spiculated")),
+        (nodule("solid", 5.0, spiculation="present"), ("2", "solid-baseline-below-6")),
     ],
 )
 def test_lung_rads_at_baseline(finding: Finding, expected: tuple[str, str]) -> None:
@@ -232,7 +233,7 @@ def test_nobody_said_what_the_study_is_for_so_both_tables_answer() -> None:
 def test_unknown_texture_is_taken_for_solid_and_said() -> None:
     (one,) = assess([nodule("", 9.0)], SCREENING).findings[0].assessments
     assert one.rule == "solid-baseline-8"
-    assert "texture (solid, part-solid, ground-glass)" in one.missing
+    assert "density type (solid, part-solid, ground-glass)" in one.missing
     assert "Were it ground-glass: Lung-RADS 2: benign" in one.because
 
 
@@ -297,15 +298,15 @@ def test_characteristics_by_short_name_and_only_likely_ones() -> None:
     finding = nodule("", 5.0).model_copy(
         update={
             "characteristics": (
-                characteristic("texture", "solid", 0.3),
-                characteristic("texture", "ground-glass", 0.6),
-                characteristic("margins", "spiculated", 0.49),
+                characteristic("density-type", "solid", 0.3),
+                characteristic("density-type", "ground-glass", 0.6),
+                characteristic("spiculation", "present", 0.49),
             )
         }
     )
-    assert characteristics_of(finding) == {"texture": "ground-glass"}
+    assert characteristics_of(finding) == {"density-type": "ground-glass"}
     with pytest.raises(BadInput, match="cannot be"):
-        characteristic("texture", "hard")
+        characteristic("density-type", "hard")
 
 
 @pytest.mark.parametrize(
@@ -339,3 +340,18 @@ def test_tables_say_where_they_come_from() -> None:
 def test_what_was_said_then_counts_before_what_its_size_says() -> None:
     then = nodule("solid", 7.0).model_copy(update={"assessments": (lung_rads("2"),)})
     assert category(nodule("solid", 7.0), Before(60, (then,))) == ("2", "stable-2")
+
+
+def test_calcified_of_unknown_pattern_is_not_taken_for_benign() -> None:
+    (one,) = assess([nodule("solid", 20.0, calcification="present")], SCREENING).findings[0].assessments
+    assert one.rule == "solid-baseline-15"
+    assert "pattern of the calcification" in one.missing
+
+
+def test_assess_all_gives_the_findings_of_assess_and_twice_is_once() -> None:
+    priors = [Before(365, (nodule("solid", 7.0, tracking="2.25.1", volume=180.0),))]
+    made = assess_all([nodule("solid", 9.0, tracking="2.25.1", volume=380.0)], priors, 60.0)
+    now = nodule("solid", 9.0, tracking="2.25.1", volume=380.0)
+    assert made == assess([now], NoduleContext(age_years=60.0), priors).findings
+    assert assess_all(made, priors, 60.0) == made
+    assert [a.table for a in assess_all([nodule("solid", 9.0)], age_years=30)[0].assessments] == ["Lung-RADS"]

@@ -24,10 +24,10 @@ def test_code_is_in_the_standard(name: str) -> None:
 def test_our_own_codes_are_only_what_the_standard_has_none_for() -> None:
     assert {
         "verdicts", "verdict", "judged-document", "decision", "accepted", "edited", "rejected", "undecided", "reason",
-        "solid", "part-solid", "benign-calcification", "calcified", "attachment", "free", "juxtapleural",
-        "perifissural", "perivascular", "lentiform", "triangular", "airway", "airway-subsegmental", "airway-central",
-        "cyst", "cyst-thin", "cyst-thick", "cyst-multilocular", "solid-diameter", "diameter-change", "volume-change",
-        "doubling-time", "lung-rads", "fleischner",
+        "density-type", "solid", "part-solid", "benign-calcification", "spiculation", "lobulation", "malignancy",
+        "attachment", "free", "juxtapleural", "perifissural", "perivascular", "lentiform", "triangular", "airway",
+        "airway-subsegmental", "airway-central", "cyst", "cyst-thin", "cyst-thick", "cyst-multilocular",
+        "solid-part-diameter", "diameter-change", "volume-change", "volume-doubling-time", "lung-rads", "fleischner",
     } == OWN  # fmt: skip
     assert len({codes.code(name).value for name in OWN}) == len(OWN)
     # PS3.16 section 8.2: schemes that are not in the standard begin with 99.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from readingroom.findings.codes import code
-from readingroom.findings.model import Evidence, Finding, PatientPlace, ReaderState
+from readingroom.findings.model import Evidence, Finding, PatientPlace, ReaderState, SegmentMask
 from readingroom.imaging.volume import Volume
 from readingroom.readers.contract import (
     Applicability,
@@ -140,6 +140,43 @@ def test_outputs_that_contradict_themselves_fail(bad: ReadingOutput) -> None:
     assert reading.state is ReaderState.FAILED
     assert not reading.findings
     assert not output.findings
+
+
+BOX = SegmentMask("1.2.5", (0, 1, 2), np.ones((1, 2, 3), bool), ("1.1",))
+MAPPED = finding(0, 0.5, segment="s", evidence=Evidence(heat_map="h"))
+EVEN = np.full((1, 2, 3), 0.5, np.float32)
+
+
+@pytest.mark.parametrize("heat", [EVEN, EVEN * 0, EVEN * 2])
+def test_a_heat_map_on_the_box_of_its_segment_is_taken(heat: np.ndarray) -> None:
+    reading, output = run_reader(Fake(ReadingOutput((MAPPED,), {"s": BOX}, {"h": heat})), request(), ignore)
+    assert reading.state is ReaderState.FOUND, reading.reason
+    assert output.heat_maps["h"] is heat
+
+
+@pytest.mark.parametrize(
+    ("heat", "why"),
+    [
+        (EVEN.astype(float), "float32"),
+        (EVEN[0], r"box (1, 2, 3), and this one has (2, 3)"),
+        (np.zeros((1, 3, 2), np.float32), "(1, 3, 2)"),
+        (EVEN * 2.001, "0 and 1"),
+        (EVEN * -0.001, "0 and 1"),
+        (EVEN * np.nan, "not finite"),
+        (EVEN * np.inf, "not finite"),
+    ],
+)
+def test_any_other_heat_map_fails_the_reader_with_a_sentence(heat: np.ndarray, why: str) -> None:
+    reading, output = run_reader(Fake(ReadingOutput((MAPPED,), {"s": BOX}, {"h": heat})), request(), ignore)
+    assert reading.state is ReaderState.FAILED
+    assert why in reading.reason
+    assert not output.heat_maps
+
+
+def test_a_heat_map_without_a_segment_has_no_place() -> None:
+    alone = finding(0, 0.5, evidence=Evidence(heat_map="h"))
+    reading, _ = run_reader(Fake(ReadingOutput((alone,), {}, {"h": EVEN})), request(), ignore)
+    assert "lies on a segment's box" in reading.reason
 
 
 def test_missing_product_fails_with_its_name() -> None:

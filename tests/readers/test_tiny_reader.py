@@ -59,7 +59,7 @@ def test_it_reads(installed: Path, chest: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "state", "status"),
-    [("crash", "failed", 1), ("abstain", "abstained", 0), ("nothing", "read-nothing-found", 0)],
+    [("crash", "failed", 1), ("abstain", "abstained", 0), ("nothing", "read-nothing-found", 0), ("heat", "failed", 1)],
 )
 def test_its_states_reach_the_command_line(installed: Path, chest: Path, mode: str, state: str, status: int) -> None:
     done = call(installed, "read", str(chest), "--reader", "tiny-brightest", "--json", TINY_READER_MODE=mode)

@@ -1,8 +1,8 @@
 """A reader of a package of its own: marks the brightest region of a volume, and misbehaves when a test asks it to.
 
 ``TINY_READER_MODE``: empty (works), ``crash`` (raises), ``exit`` (ends its process), ``hang``, ``memory`` (takes memory
-without end), ``abstain``, ``nothing``, ``import`` (cannot even be imported). ``TINY_READER_SECONDS``: sleep so long
-while reading.
+without end), ``abstain``, ``nothing``, ``heat`` (a heat map that leaves 0..1), ``import`` (cannot even be imported).
+``TINY_READER_SECONDS``: sleep so long while reading.
 """
 
 import os
@@ -12,7 +12,7 @@ import numpy as np
 
 from readingroom.core.ids import sha256_hex
 from readingroom.findings.codes import code
-from readingroom.findings.model import Evidence, Finding, Measurement, PatientPlace, SegmentMask
+from readingroom.findings.model import Evidence, Finding, Measurement, PatientPlace, SegmentMask, SimilarCase
 from readingroom.readers.contract import Applicability, Card, Progress, ReadingOutput, ReadingRequest, TypedSeries
 
 MODE = os.environ.get("TINY_READER_MODE", "")
@@ -91,7 +91,11 @@ class TinyBrightest:
             place=PatientPlace(frame_of_reference_uid=volume.frame_of_reference_uid, position_lps_mm=(x, y, z)),
             probability=0.9,
             measurements=(peak,),
-            evidence=Evidence(rule="The brightest voxel of the volume."),
+            evidence=Evidence(
+                rule="The brightest voxel of the volume.",
+                heat_map="brightest-heat",
+                similar=(SimilarCase(case="made-up-1", distance=0.5, description="a bright voxel"),),
+            ),
             segment="brightest",
             series_instance_uid=volume.series_instance_uid,
         )
@@ -101,4 +105,8 @@ class TinyBrightest:
             mask,
             volume.sop_instance_uids[int(low[0]) : int(high[0])],
         )
-        return ReadingOutput(findings=(finding,), segments={"brightest": segment})
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        heat = (volume.array[box] == peak.value).astype(np.float32)
+        if mode == "heat":
+            heat *= 2
+        return ReadingOutput((finding,), {"brightest": segment}, {"brightest-heat": heat})

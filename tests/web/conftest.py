@@ -12,9 +12,20 @@ from readingroom.archive.revisions import make_revision
 from readingroom.archive.store import LocalStore
 from readingroom.core.config import Settings
 from readingroom.core.database import Database
-from readingroom.findings.model import Code, Finding, PatientPlace, ReaderState, Reading, SegmentMask
+from readingroom.findings.heat_map import heat_map_to_bytes
+from readingroom.findings.model import (
+    Code,
+    Evidence,
+    Finding,
+    PatientPlace,
+    ReaderState,
+    Reading,
+    SegmentMask,
+)
 from readingroom.readers.tables import ReadingRow
 
+HEAT = np.linspace(0, 1, 16, dtype=np.float32).reshape(1, 4, 4)
+"""The heat map of the finding."""
 NODULE = Code(value="27925004", scheme="SCT", meaning="Nodule")
 
 
@@ -25,7 +36,7 @@ def site(sqlite_database: Database, settings: Settings) -> Site:
 
 @pytest.fixture
 def study_id(site: Site) -> str:
-    """A study received, with a revision and a reading of one finding with a segment."""
+    """A study received, with a revision and a reading of one finding with a segment and a heat map."""
     store = LocalStore(site.settings.store_folder)
     archive = Archive(site.settings, site.database, store)
     series = ct_series(3)
@@ -46,6 +57,7 @@ def study_id(site: Site) -> str:
         place=PatientPlace(frame_of_reference_uid="1.2.3.4", position_lps_mm=(-100.0, -100.0, 3.0)),
         probability=0.8,
         segment="s1",
+        evidence=Evidence(heat_map="h1"),
         series_instance_uid=series[0].SeriesInstanceUID,
         tracking_id="f1",
         tracking_uid="1.2.3.5",
@@ -64,7 +76,7 @@ def study_id(site: Site) -> str:
                 state="found",
                 body=body.model_dump(mode="json"),
                 summary={"findings": ["f1"], "top_probability": 0.8, "triage": 0, "reason": ""},
-                arrays={"s1": store.put(segment.to_bytes())},
+                arrays={"s1": store.put(segment.to_bytes()), "h1": store.put(heat_map_to_bytes(HEAT))},
             )
         )
     return received.study_id

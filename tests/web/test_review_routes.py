@@ -116,6 +116,7 @@ def test_no_answer_about_a_patient_is_left_in_the_browser(radiologist: TestClien
     addresses: list[tuple[str, dict[str, str]]] = [
         (f"/api/v1/studies/{study_id}", {}),
         (study["findings"][0]["segment_url"], {}),
+        (study["findings"][0]["heat_map_url"], {}),
         (f"/api/v1/studies/{study_id}/report", {}),
         (f"/api/v1/studies/{study_id}/report/pdf", {}),
         ("/dicomweb/studies", {}),
@@ -176,6 +177,9 @@ def test_unknown_things(radiologist: TestClient, study_id: str) -> None:
         f"/api/v1/studies/{study_id}/segments/r1/nothing",
         f"/api/v1/studies/{study_id}/segments/nothing/s1",
         "/api/v1/studies/nothing/segments/r1/s1",
+        f"/api/v1/studies/{study_id}/heat-maps/r1/nothing",
+        f"/api/v1/studies/{study_id}/heat-maps/nothing/f1",
+        "/api/v1/studies/nothing/heat-maps/r1/f1",
     ):
         assert radiologist.get(path).status_code == 404, path
 

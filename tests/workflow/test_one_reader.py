@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import update
@@ -11,7 +13,9 @@ from sqlalchemy import update
 from readingroom.archive.revisions import make_revision
 from readingroom.core.config import Settings
 from readingroom.core.database import Database
-from readingroom.findings.model import ReaderState
+from readingroom.findings.codes import code
+from readingroom.findings.heat_map import heat_map_to_bytes
+from readingroom.findings.model import Evidence, Finding, ReaderState, Reading, SegmentMask, StudyPlace
 from readingroom.readers.tables import ReadingRow
 from readingroom.workflow import read_step
 from readingroom.workflow.process import ChildFailed
@@ -78,3 +82,36 @@ def test_a_reading_in_another_s_name_is_refused(asked: dict[str, str]) -> None:
     assert read_step._reading({"reading": body}, {"reader": "tiny", "version": "1"}).reader == "tiny"
     with pytest.raises(ChildFailed, match="another name or version"):
         read_step._reading({"reading": body}, asked)
+
+
+@pytest.mark.parametrize(
+    ("heat", "why"),
+    [
+        (np.ones((1, 2, 2), np.float32), ""),
+        (np.ones((1, 2, 3), np.float32), "shape of its segment's box"),
+        (np.full((1, 2, 2), np.nan, np.float32), "not finite"),
+        (np.ones((1, 2, 2)), "float32"),
+        (None, "without giving both"),
+    ],
+)
+def test_a_heat_map_is_checked_again_where_the_reader_s_code_does_not_run(
+    settings: Settings, sqlite_database: Database, tmp_path: Path, heat: np.ndarray | None, why: str
+) -> None:
+    rooms = Rooms.open(settings.model_copy(update={"database_url": str(sqlite_database.engine.url)}))
+    finding = Finding(id="f", code=code("nodule"), place=StudyPlace(), segment="s", evidence=Evidence(heat_map="h"))
+    reading = Reading(reader="tiny", version="1", state=ReaderState.FOUND, findings=(finding,))
+    segment = SegmentMask("1.2.5", (0, 0, 0), np.ones((1, 2, 2), bool), ("1.1",))
+    (tmp_path / "array-0.npz").write_bytes(segment.to_bytes())
+    arrays = {"s": "array-0.npz"}
+    if heat is not None:
+        (tmp_path / "array-1.npy").write_bytes(heat_map_to_bytes(heat))
+        arrays["h"] = "array-1.npy"
+    try:
+        if why:
+            with pytest.raises(ChildFailed, match=why):
+                read_step._keep_arrays(rooms, tmp_path, {"arrays": arrays}, reading)
+        else:
+            kept = read_step._keep_arrays(rooms, tmp_path, {"arrays": arrays}, reading)
+            assert set(kept) == {"s", "h"}
+    finally:
+        rooms.database.close()

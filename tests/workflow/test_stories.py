@@ -1,9 +1,11 @@
 """What happens to a study in its life, from the first image to what is sent on: the stories of the architecture."""
 
+import base64
 import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -12,6 +14,7 @@ from support import rejection_note
 
 from readingroom.archive.tables import Delivery, Instance
 from readingroom.readers.tables import ReadingRow
+from readingroom.review.heat_maps import keys_of, levels_of
 
 Series = Callable[..., list[Dataset]]
 TINY = "tiny-brightest"
@@ -47,6 +50,29 @@ def test_from_the_last_image_to_the_destination(story: Any, make_series: Series)
         ).all()
     assert sorted(queued) == sorted(report.objects[role] for role in ("seg", "sr", "pdf"))
     assert set(inside) < set(written)
+
+
+def test_a_reader_s_heat_map_reaches_the_page_and_a_broken_one_fails_alone(
+    sqlite_story: Any, make_series: Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = sqlite_story
+    images = make_series(slices=4)
+    story.send(*images[:3])
+    story.work()
+    (view,) = story.page().findings
+    assert view.heat_map_url == f"/api/v1/studies/{story.page().study_id}/heat-maps/{view.reading_id}/{view.finding.id}"
+    with story.rooms.database.read() as session:
+        row = session.get_one(ReadingRow, view.reading_id)
+    levels = levels_of(keys_of(row, view.finding.id), story.rooms.store.read)
+    assert levels.shape == tuple(np.minimum(levels.shape, 3))
+    assert set(base64.b64decode(levels.levels)) <= {0, 255}
+    assert view.finding.evidence.similar[0].case == "made-up-1"
+    monkeypatch.setenv("TINY_READER_MODE", "heat")
+    story.send(images[3])
+    story.work()
+    assert story.states()[TINY] == "failed"
+    (reading,) = story.page().readings
+    assert "within 0 and 1" in reading.reason
 
 
 def test_the_signed_report_takes_up_what_the_reader_wrote(sqlite_story: Any, make_series: Series) -> None:

@@ -6,9 +6,9 @@ A reader calls ``assess`` once, last, with findings that have measurements (or a
 
     finding = Finding(..., code=code("nodule"), site=code("lung"), axes=(long, short),
                       measurements=(Measurement(code=code("volume"), ...),
-                                    Measurement(code=code("solid-diameter"), value=5.2, unit=code("mm"))),
-                      characteristics=(characteristic("texture", "part-solid", 0.84),
-                                       characteristic("margins", "spiculated", 0.71)))
+                                    Measurement(code=code("solid-part-diameter"), value=5.2, unit=code("mm"))),
+                      characteristics=(characteristic("density-type", "part-solid", 0.84),
+                                       characteristic("spiculation", "present", 0.71)))
     done = assess(findings, NoduleContext(age_years=request.context.age_years), request.priors)
     return ReadingOutput(findings=done.findings, assessments=done.study, ...)
 
@@ -17,14 +17,15 @@ identifiers of then), its growth among its measurements, and its assessments; an
 again with findings that have ``earlier`` and no priors, it recomputes from them: so review does after an edit.
 Where a fact is missing, the more cautious assumption is made, named in ``because`` and ``missing``.
 
-What may be said of a nodule, by short name (``codes.json``): ``texture``: solid, part-solid, ground-glass; ``margins``:
-smooth, lobulated, spiculated, irregular; ``calcification``: benign-calcification, calcified, non-calcified;
-``content``: fat; ``attachment``: free, juxtapleural, perifissural, perivascular; ``shape``: round, ovoid, lentiform,
-triangular, irregular; ``airway``: airway-subsegmental, airway-central; ``cyst``: cyst-thin, cyst-thick,
-cyst-multilocular.
+What may be said of a nodule, by short name (``codes.json``): ``density-type``: solid, part-solid, ground-glass;
+``spiculation``, ``lobulation``: present, finding-absent; ``margins``: smooth, irregular; ``calcification``: present
+(pattern not judged), benign-calcification, finding-absent; ``content``: fat; ``attachment``: free, juxtapleural,
+perifissural, perivascular; ``shape``: round, ovoid, lentiform, triangular, irregular; ``airway``: airway-subsegmental,
+airway-central; ``cyst``: cyst-thin, cyst-thick, cyst-multilocular. ``assess_all`` is ``assess`` for a reader that needs
+the findings alone.
 """
 
-from readingroom.findings.rules.assessing import Assessed, NoduleContext, assess
+from readingroom.findings.rules.assessing import Assessed, NoduleContext, assess, assess_all
 from readingroom.findings.rules.facts import (
     CHARACTERISTICS,
     characteristic,
@@ -46,6 +47,7 @@ __all__ = [
     "NoduleContext",
     "RuleTable",
     "assess",
+    "assess_all",
     "characteristic",
     "characteristics_of",
     "compare",

@@ -1,6 +1,6 @@
 """From findings to categories: the facts are gathered, the first row of each table that holds fires and says why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -24,7 +24,7 @@ from readingroom.findings.rules.growth import Growth, compare
 from readingroom.findings.rules.tables import NOT_APPLICABLE, UNDETERMINED, Facts, Kind, Row, RuleTable, Status, table
 
 YEAR_DAYS = 365.0
-GROWTH_CODES = frozenset(code(name).value for name in ("diameter-change", "volume-change", "doubling-time"))
+GROWTH_CODES = frozenset(code(name).value for name in ("diameter-change", "volume-change", "volume-doubling-time"))
 
 
 class NoduleContext(BaseModel):
@@ -98,6 +98,13 @@ def assess(findings: Sequence[Finding], context: NoduleContext, priors: Sequence
     return Assessed(tuple(done), tuple(study))
 
 
+def assess_all(
+    findings: Sequence[Finding], priors: Iterable[Prior] = (), age_years: float | None = None
+) -> tuple[Finding, ...]:
+    """Return what ``assess`` makes of each finding, for a reader that knows the age at most."""
+    return assess(findings, NoduleContext(age_years=age_years), tuple(priors)).findings
+
+
 def _with_growth(finding: Finding) -> Finding:
     """Return the finding with its change since the latest earlier study that shows it among its measurements."""
     plain = tuple(one for one in finding.measurements if one.code.value not in GROWTH_CODES)
@@ -146,8 +153,8 @@ def _case(name: str, rules: RuleTable, finding: Finding) -> _Case:
     because, missing, features = [], [], []
     facts = Facts(kind=kind or "solid", mean_mm=mean, whole_mm=whole_diameter_mm(finding), solid_mm=solid)
     if kind is None:
-        because.append("Taken for solid, the most cautious: nobody said its texture")
-        missing.append("texture (solid, part-solid, ground-glass)")
+        because.append("Taken for solid, the most cautious: nobody said its density type")
+        missing.append("density type (solid, part-solid, ground-glass)")
     unknown_solid = kind == "part-solid" and solid is None and name == "lung-rads"
     if unknown_solid:
         facts = facts.model_copy(update={"solid_mm": mean})
@@ -156,8 +163,11 @@ def _case(name: str, rules: RuleTable, finding: Finding) -> _Case:
     if mean is not None:
         shown = facts.whole_mm if name == "fleischner" else mean
         because.append(f"Mean diameter {shown:g} mm" + (f", solid part {solid:g} mm" if solid is not None else ""))
-    if said.get("margins") == "spiculated":
+    if said.get("spiculation") == "present":
         features.append("spiculated")
+    if said.get("calcification") == "present":
+        because.append("Calcified, which is benign only in a complete, central, popcorn or ring pattern: not judged")
+        missing.append("pattern of the calcification")
     growths = [compare(finding, one, one.days_before) for one in _seen(finding)]
     if any(
         facts.kind == "ground-glass" and g.significant and (g.doubling_days or YEAR_DAYS + 1) <= YEAR_DAYS

@@ -13,9 +13,11 @@ from readingroom.findings.rules.tables import Kind
 
 CHARACTERISTICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "texture": ("solid", "part-solid", "ground-glass"),
-        "margins": ("smooth", "lobulated", "spiculated", "irregular"),
-        "calcification": ("benign-calcification", "calcified", "non-calcified"),
+        "density-type": ("solid", "part-solid", "ground-glass"),
+        "spiculation": ("present", "finding-absent"),
+        "lobulation": ("present", "finding-absent"),
+        "margins": ("smooth", "irregular"),
+        "calcification": ("present", "benign-calcification", "finding-absent"),
         "content": ("fat",),
         "attachment": ("free", "juxtapleural", "perifissural", "perivascular"),
         "shape": ("round", "ovoid", "lentiform", "triangular", "irregular"),
@@ -27,7 +29,7 @@ CHARACTERISTICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 LIKELY = 0.5
 """A characteristic that a reader gives less than this probability is not taken for a fact."""
-MEASURES = ("volume", "long-axis", "short-axis", "diameter", "solid-diameter", "attenuation")
+MEASURES = ("volume", "long-axis", "short-axis", "diameter", "solid-part-diameter", "attenuation")
 
 
 class Measured(Protocol):
@@ -42,7 +44,7 @@ class Measured(Protocol):
 
 
 def characteristic(concept: str, value: str, probability: float | None = None) -> Characteristic:
-    """Return a characteristic by short names, e.g. ``characteristic("texture", "part-solid", 0.8)``.
+    """Return a characteristic by short names, e.g. ``characteristic("density-type", "part-solid", 0.8)``.
 
     Raises BadInput for a value the concept doesn't have.
     """
@@ -94,7 +96,7 @@ def whole_diameter_mm(finding: Measured) -> float | None:
 
 def solid_diameter_mm(finding: Measured) -> float | None:
     """Return the mean diameter of the solid part, to one decimal; None: not measured."""
-    value = measurements_of(finding).get("solid-diameter")
+    value = measurements_of(finding).get("solid-part-diameter")
     return None if value is None else rounded(value, 1)
 
 
@@ -103,7 +105,7 @@ def volume_mm3(finding: Measured) -> float | None:
 
 
 def kind_of(said: Mapping[str, str]) -> Kind | None:
-    """Return which kind of nodule the tables would take it for; None where nobody said its texture."""
+    """Return which kind of nodule the tables would take it for; None where nobody said its density type."""
     if airway := said.get("airway"):
         return "airway-central" if airway == "airway-central" else "airway-subsegmental"
     kinds: dict[str, Kind] = {
@@ -114,15 +116,15 @@ def kind_of(said: Mapping[str, str]) -> Kind | None:
         return kinds[cyst]
     if said.get("calcification") == "benign-calcification" or said.get("content") == "fat":
         return "benign"
-    texture = said.get("texture")
+    density = said.get("density-type")
     if (
-        texture == "solid"
+        density == "solid"
         and said.get("attachment") in ("juxtapleural", "perifissural")
         and said.get("margins") == "smooth"
         and said.get("shape") in ("ovoid", "lentiform", "triangular")
     ):
         return "juxtapleural"
-    return kinds[texture] if texture else None
+    return kinds[density] if density else None
 
 
 def rounded(value: float, digits: int) -> float:

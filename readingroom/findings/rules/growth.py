@@ -66,7 +66,7 @@ class Growth:
             if self.doubling_days is not None and self.significant:
                 found.append(
                     Measurement(
-                        code=code("doubling-time"), value=rounded(self.doubling_days, 0), unit=code("day"),
+                        code=code("volume-doubling-time"), value=rounded(self.doubling_days, 0), unit=code("day"),
                         method=f"Schwartz 1961, {how}",
                     )
                 )  # fmt: skip
