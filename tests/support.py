@@ -3,9 +3,11 @@
 import os
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage, generate_uid
@@ -39,6 +41,16 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def wait_listening(pid: int, port: int, seconds: float = 30) -> None:
+    """Wait until the process listens on the port, without a connection that it would have to answer."""
+    end = time.monotonic() + seconds
+    while not any(
+        one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in psutil.Process(pid).net_connections()
+    ):
+        assert time.monotonic() < end, f"nothing listens on port {port}"
+        time.sleep(0.05)
 
 
 def make_ct_slice(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import select
-from support import free_port
+from support import free_port, wait_listening
 
 from readingroom.archive.deliver import queue_deliveries, run_deliverer
 from readingroom.archive.receive import Archive
@@ -80,6 +80,7 @@ def test_storescp_over_tls(
     secured = ["+tls", str(pacs.key), str(pacs.certificate), "+cf", str(authority(ours).certificate)]
     command = [tool("storescp"), *secured, "+B", "-od", str(folder), "+xa", "-aet", "PACS", str(port)]
     process = subprocess.Popen(command)
+    wait_listening(process.pid, port)
     at = {"port": port, "aet": "PACS"}
     try:
         rows = deliver(

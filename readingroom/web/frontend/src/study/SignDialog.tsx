@@ -9,8 +9,10 @@ import { undecided } from "./review";
 import type { ReportState } from "./useReport";
 
 /** Shows whom and what is signed; the server checks the same again. */
-export function SignDialog({ study, state, unsaved, onClose, onSigned }: {
+export function SignDialog({ study, state, deciding, unsaved, onClose, onSigned }: {
   study: Study;
+  /** A verdict is on its way to the server. */
+  deciding: boolean;
   /** A finding is being added or edited and not yet saved. */
   unsaved: boolean;
   state: ReportState;
@@ -25,7 +27,9 @@ export function SignDialog({ study, state, unsaved, onClose, onSigned }: {
   // The report's own flag (edited text older than its findings) is not among the study's.
   const own = (state.report?.flags ?? []).filter((flag) => flag.code === "text-outdated");
   const asking = [...study.flags, ...own].filter((flag) => flag.needs_acknowledgement && !flag.blocks_signing);
-  const ready = !unsaved && blocking.length === 0 && asking.every((flag) => acknowledged.has(flag.code)) && state.report !== null;
+  // The server takes a signature only for the draft as it stands, so one that is about to change is waited for.
+  const changing = deciding || state.changing;
+  const ready = !changing && !unsaved && blocking.length === 0 && asking.every((flag) => acknowledged.has(flag.code)) && state.report !== null;
   // The server flags findings nobody has judged; said once is enough.
   const open = study.flags.some((flag) => flag.code === "undecided") ? 0 : undecided(study);
 
@@ -80,7 +84,7 @@ export function SignDialog({ study, state, unsaved, onClose, onSigned }: {
       <div className="actions">
         <button type="button" onClick={onClose}>Cancel</button>
         <button type="button" className="primary" disabled={!ready || busy} onClick={() => void sign()} data-testid="sign-confirm">
-          {busy ? "Signing…" : "Sign"}
+          {busy ? "Signing…" : changing ? "Updating the report…" : "Sign"}
         </button>
       </div>
       {dialog}

@@ -120,7 +120,7 @@ function Review({ study, state, about }: { study: Study; state: StudyState; abou
       {help && <KeyHelp onClose={() => setHelp(false)} />}
       {signing && (
         <SignDialog
-          study={study} state={report} unsaved={drawing} onClose={() => setSigning(false)}
+          study={study} state={report} deciding={state.busy} unsaved={drawing} onClose={() => setSigning(false)}
           onSigned={(signed) => { setSigning(false); report.show(signed); void state.reload(); }}
         />
       )}

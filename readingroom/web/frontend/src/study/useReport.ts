@@ -17,6 +17,8 @@ export interface ReportState {
   sections: Sections | null;
   saving: Saving;
   error: unknown;
+  /** It is being saved or drafted anew: what is shown is about to change. */
+  changing: boolean;
   write: (section: Section, text: string) => void;
   saveNow: () => Promise<Report | null>;
   redraft: () => Promise<void>;
@@ -30,6 +32,8 @@ export function useReport(studyId: string, madeFrom: string, mayWrite: boolean):
   const [sections, setSections] = useState<Sections | null>(null);
   const [saving, setSaving] = useState<Saving>("saved");
   const [error, setError] = useState<unknown>(null);
+  const [waiting, setWaiting] = useState(0);
+  const [settledFrom, setSettledFrom] = useState<string | null>(null);
   const queue = useRef<Promise<unknown>>(Promise.resolve());
   const etag = useRef("");
   // Only the sections that were written: what nobody touched stays the server's, outdated where it is.
@@ -44,7 +48,8 @@ export function useReport(studyId: string, madeFrom: string, mayWrite: boolean):
   }, []);
 
   const enqueue = useCallback(<T,>(work: () => Promise<T>): Promise<T> => {
-    const next = queue.current.then(work, work);
+    setWaiting((count) => count + 1);
+    const next = queue.current.then(work, work).finally(() => setWaiting((count) => count - 1));
     queue.current = next.catch(() => undefined);
     return next;
   }, []);
@@ -96,8 +101,8 @@ export function useReport(studyId: string, madeFrom: string, mayWrite: boolean):
   useEffect(() => {
     const first = drafted.current === null;
     drafted.current = madeFrom;
-    if (first || !mayWrite) void load().catch(setError);
-    else void redraft();
+    const settled = first || !mayWrite ? load().catch(setError) : redraft();
+    void settled.then(() => setSettledFrom(madeFrom));
   }, [madeFrom, mayWrite, load, redraft]);
 
   const delivering = report !== null
@@ -139,7 +144,8 @@ export function useReport(studyId: string, madeFrom: string, mayWrite: boolean):
     if (edited.current) void save().catch(() => undefined);
   }, [save]);
 
-  return { report, sections, saving, error, write, saveNow, redraft, takeTheirs, keepMine, show };
+  const changing = waiting > 0 || settledFrom !== madeFrom;
+  return { report, sections, saving, error, changing, write, saveNow, redraft, takeTheirs, keepMine, show };
 }
 
 /** Whether the objects with this addendum are stored. */
