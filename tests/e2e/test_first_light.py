@@ -98,9 +98,14 @@ def test_from_storescu_to_signed_report_at_the_peer(
         page.keyboard.press("b" if n == 1 else "1")
         page.keyboard.press("Enter")
         expect(findings.nth(n)).to_have_attribute("data-decision", "rejected")
+    # On a slow line the draft that follows the last verdict comes after the dialog is open: it is waited for, not lost.
+    line = page.context.new_cdp_session(page)
+    throttle = {"offline": False, "latency": 1500, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.enable")
+    line.send("Network.emulateNetworkConditions", throttle)
     page.get_by_test_id("no-further-findings").first.click()
-    shot(page, "4-decided")
     page.get_by_test_id("open-sign").first.click()
+    page.get_by_test_id("sign-dialog").wait_for()
     shot(page, "5-sign")
     for box in page.get_by_role("dialog").get_by_role("checkbox").all():
         box.check()
@@ -108,6 +113,7 @@ def test_from_storescu_to_signed_report_at_the_peer(
     with house.database.write() as session:
         session.execute(update(WebSession).values(proved_at=utc_now() - timedelta(hours=5)))
     page.get_by_test_id("sign-confirm").click()
+    line.send("Network.emulateNetworkConditions", throttle | {"latency": 0})
     page.get_by_test_id("proof-text").fill(PASSWORD)
     shot(page, "5-proof")
     page.get_by_test_id("proof-submit").click()
