@@ -15,6 +15,7 @@ from readingroom.core.permissions import (
     Permission,
     ProjectKind,
     Role,
+    allowed,
     in_project,
 )
 
@@ -53,6 +54,10 @@ class Actor:
 NOBODY = Actor("", None, None)
 SYSTEM = Actor("system", House.SYSTEM, None, permissions=ABOUT_STUDIES)
 """Our own background jobs: they see every study."""
+OPERATOR = Actor(
+    "command line", House.OPERATOR, None, permissions=frozenset(p for p in Permission if allowed(House.OPERATOR, p))
+)
+"""Whoever runs commands: they hold the home folder."""
 
 _PROJECTS = select(Project.id, Project.name, Project.kind, Membership.role).join(
     Membership, Membership.project_id == Project.id

@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    false,
     func,
     insert,
     or_,
@@ -46,6 +47,8 @@ def visible(actor: Actor, permission: Permission = Permission.STUDY_QUERY) -> Co
     """Return the condition that ``actor`` holds ``permission`` on a ``Study``."""
     if actor.role is House.SYSTEM:
         return true()
+    if actor.role is House.OPERATOR:
+        return true() if permission in actor.permissions else false()
     account = actor.account_id
     named = exists().where(StudyPerson.study_id == Study.id, StudyPerson.account_id == account)
     member = and_(Study.project_id.in_(actor.projects_for(permission)), or_(~Study.restricted, named))

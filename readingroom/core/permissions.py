@@ -39,6 +39,10 @@ class Permission(StrEnum):
     WORKFLOW_CONTROL = "workflow:control"
     """Mark a study ready, have it read again."""
     READER_READ = "reader:read"
+    COHORT_READ = "cohort:read"
+    """See cohorts of one's projects, and take their labels out, but for those of the locked test part."""
+    COHORT_WRITE = "cohort:write"
+    """Make and freeze cohorts and label sets; evaluate on the locked test part, which is counted."""
     QUARANTINE_READ = "quarantine:read"
     SYSTEM_READ = "system:read"
     """Processes, disk, and numbers over all projects."""
@@ -107,6 +111,8 @@ consent:write      -              own          -          own           -       
 consent:exchange   -              -            -          -             -           all      -       -         yes
 workflow:control   -              own+glass    own+glass  own+glass     -           -        -       -         yes
 reader:read        all            all          all        all           all         -        -       all       yes
+cohort:read        -              own          own        -             own         own      -       all       yes
+cohort:write       -              own          -          -             own         -        -       all       -
 quarantine:read    all            all          all        all           -           -        -       -         yes
 system:read        all            -            -          -             -           all      -       all       yes
 account:manage     all            -            -          -             -           -        -       all       -

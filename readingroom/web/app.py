@@ -24,6 +24,7 @@ from readingroom.web import (
     routes_account,
     routes_admin,
     routes_audit,
+    routes_cohorts,
     routes_consent,
     routes_fhir_audit,
     routes_fhir_consent,
@@ -87,7 +88,7 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
     for routes in (
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
         *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
-        *(routes_access, routes_admin, routes_audit),
+        *(routes_access, routes_admin, routes_audit, routes_cohorts),
     ):
         api.include_router(routes.router)
     app.include_router(api)

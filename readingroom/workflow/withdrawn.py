@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from readingroom.access.uses import Made, removed
 from readingroom.core.permissions import Permission, job
 from readingroom.core.purposes import Purpose
+from readingroom.learning import cohorts
 from readingroom.workflow.engine import Payload, Steps
 from readingroom.workflow.rooms import Rooms
 
@@ -20,7 +21,7 @@ Remover = Callable[[Session, int, Purpose], Iterable[Made]]
 """``remover(session, patient_id, purpose)``: take the patient out of all that was made for that purpose and say out of
 what. Called again it does no harm. What can't be taken back (a trained model) it leaves alone."""
 
-REMOVERS: Mapping[str, Remover] = {}
+REMOVERS: Mapping[str, Remover] = {"learning": cohorts.remove}
 """Room -> its remover. A room that calls ``used`` has a line here; a test holds that."""
 
 

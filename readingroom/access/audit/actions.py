@@ -83,6 +83,12 @@ _ACTIONS: Final[tuple[tuple[str, AuditCode, str, str, str, str], ...]] = (
     ("purpose-asked", _C.PATIENT_RECORD, "R", "", "actor", "asked whether data may be used for a purpose"),
     ("data-used", _C.PATIENT_RECORD, "R", "", "actor", "used patients' data for a purpose"),
     ("data-removed", _C.PATIENT_RECORD, "D", "", "actor", "took the patient out of what was made of their data"),
+    # Cohorts
+    ("cohort-added", _C.PATIENT_RECORD, "C", "", "actor", "made a cohort"),
+    ("cohort-frozen", _C.PATIENT_RECORD, "C", "", "actor", "froze who is in a cohort"),
+    ("labels-frozen", _C.PATIENT_RECORD, "C", "", "actor", "froze the labels of a cohort"),
+    ("cohort-evaluated", _C.PATIENT_RECORD, "R", "", "actor", "measured a reader on the locked test part of a cohort"),
+    ("cohort-exported", _C.EXPORT, "R", "", "actor", "took the members and open labels of a cohort"),
     # Looking for studies
     ("worklist-shown", _C.QUERY, "E", "", "source", "looked at the worklist"),
     ("worklist-search", _C.QUERY, "E", "", "source", "searched the worklist"),
