@@ -116,14 +116,15 @@ class Place:
             create_project(session, name, ProjectKind.RESEARCH, actor="test")
 
     def read(self, study_id: str, *findings: Finding, state: ReaderState | None = None, **more: Any) -> None:
-        """The reader has read the study's newest revision."""
+        """The reader (``READER`` unless named) has read the study's newest revision."""
+        reader = str(more.pop("reader", READER))
         state = state or (ReaderState.FOUND if findings else ReaderState.NOTHING_FOUND)
         version = str(more.pop("version", "1"))
-        body = Reading(reader=READER, version=version, state=state, findings=findings, weights_sha256="w" * 64, **more)
+        body = Reading(reader=reader, version=version, state=state, findings=findings, weights_sha256="w" * 64, **more)
         with self.database.write() as session:
             study = session.get_one(Study, study_id)
             row = ReadingRow(
-                study_id=study_id, revision=study.revision, reader=READER, version=version, state=state,
+                study_id=study_id, revision=study.revision, reader=reader, version=version, state=state,
                 body=body.model_dump(mode="json"), summary={"findings": [f.id for f in findings]},
             )  # fmt: skip
             session.add(row)

@@ -10,6 +10,8 @@ import { useAlertCount } from "./admin/useAlertCount";
 import { ErrorNote } from "./components/ErrorNote";
 import { GlassDialog } from "./components/GlassDialog";
 import { AuditPage } from "./audit/AuditPage";
+import { CohortPage } from "./cohorts/CohortPage";
+import { CohortsPage } from "./cohorts/CohortsPage";
 import { Banner, Top } from "./components/Top";
 import { AccountPage } from "./pages/AccountPage";
 import { takeProblem } from "./pages/problems";
@@ -19,7 +21,7 @@ import { SetUpPage } from "./pages/SetUpPage";
 import { SignInPage } from "./pages/SignInPage";
 import { SystemPage } from "./pages/SystemPage";
 import { WorklistPage } from "./pages/WorklistPage";
-import { auditStudyOf, studyOf, usePath } from "./router";
+import { auditStudyOf, cohortOf, studyOf, usePath } from "./router";
 
 const loadStudyPage = () => import("./study/StudyPage");
 const StudyPage = lazy(loadStudyPage);
@@ -106,11 +108,15 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
   }
   const asked = auditStudyOf(path);
   if (asked || path === "/audit") return <AuditPage key={path} studyId={asked} />;
+  const cohort = cohortOf(path);
+  if (cohort) return <CohortPage key={cohort} cohortId={cohort} />;
   switch (path) {
     case "/":
       return <WorklistPage account={account} about={about} />;
     case "/readers":
       return <ReadersPage />;
+    case "/cohorts":
+      return <CohortsPage />;
     case "/quarantine":
       return <QuarantinePage />;
     case "/accounts":

@@ -1,5 +1,5 @@
 // Addresses of the pages: `/`, `/study/{study_id}`, `/readers`, `/quarantine`, `/system`, `/account`, `/set-up`,
-// `/accounts`, `/projects`, `/alerts`,
+// `/accounts`, `/projects`, `/alerts`, `/cohorts`, `/cohorts/{cohort_id}`,
 // `/audit`, `/audit/study/{study_id}`. They hold opaque ids only.
 
 import { useSyncExternalStore } from "react";
@@ -35,5 +35,12 @@ export function auditStudyOf(path: string): string | null {
   return match?.[1] ? decodeURIComponent(match[1]) : null;
 }
 
+/** `/cohorts/{cohort_id}` */
+export function cohortOf(path: string): string | null {
+  const match = /^\/cohorts\/([^/]+)\/?$/.exec(path);
+  return match?.[1] ? decodeURIComponent(match[1]) : null;
+}
+
+export const cohortPath = (id: string): string => `/cohorts/${encodeURIComponent(id)}`;
 export const auditPath = (id: string): string => `/audit/study/${encodeURIComponent(id)}`;
 export const studyPath = (id: string): string => `/study/${encodeURIComponent(id)}`;

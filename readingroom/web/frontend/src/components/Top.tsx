@@ -6,6 +6,7 @@ import { go } from "../router";
 const PAGES = [
   { path: "/", name: "Worklist", permission: "study:query" },
   { path: "/readers", name: "Readers", permission: "reader:read" },
+  { path: "/cohorts", name: "Cohorts", permission: "cohort:read" },
   { path: "/quarantine", name: "Quarantine", permission: "quarantine:read" },
   { path: "/system", name: "System", permission: "system:read" },
   { path: "/audit", name: "Audit", permission: "audit:read" },
@@ -45,7 +46,7 @@ export function Top({ account, path, alerts, onGlass, onSignOut }: {
       </a>
       <nav aria-label="Pages">
         {PAGES.filter((page) => may(account, page.permission)).map((page) => (
-          <a key={page.path} href={page.path} onClick={follow(page.path)} aria-current={path === page.path ? "page" : undefined}>
+          <a key={page.path} href={page.path} onClick={follow(page.path)} aria-current={path === page.path || path.startsWith(`${page.path}/`) ? "page" : undefined}>
             {page.name}
             {page.path === "/alerts" && alerts > 0 && (
               <span className="count" data-testid="alert-count" aria-label={`${alerts} to acknowledge`}>{alerts}</span>
