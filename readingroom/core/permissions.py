@@ -39,6 +39,10 @@ class Permission(StrEnum):
     WORKFLOW_CONTROL = "workflow:control"
     """Mark a study ready, have it read again."""
     READER_READ = "reader:read"
+    MODEL_READ = "model:read"
+    """Reader versions, their states, and how those in shadow compare."""
+    MODEL_MANAGE = "model:manage"
+    """Add reader versions; put them in shadow, live, back, to rest."""
     QUARANTINE_READ = "quarantine:read"
     SYSTEM_READ = "system:read"
     """Processes, disk, and numbers over all projects."""
@@ -107,6 +111,8 @@ consent:write      -              own          -          own           -       
 consent:exchange   -              -            -          -             -           all      -       -         yes
 workflow:control   -              own+glass    own+glass  own+glass     -           -        -       -         yes
 reader:read        all            all          all        all           all         -        -       all       yes
+model:read         all            -            -          -             -           -        -       all       yes
+model:manage       all            -            -          -             -           -        -       all       -
 quarantine:read    all            all          all        all           -           -        -       -         yes
 system:read        all            -            -          -             -           all      -       all       yes
 account:manage     all            -            -          -             -           -        -       all       -
