@@ -13,7 +13,7 @@ BRIGHT = {
     "version": "1.0",
     "title": "Bright spots",
     "question": "Where is it bright?",
-    "input": {"modality": "CT", "region": "chest", "size": [4, 16, 16], "window": [0, 100]},
+    "input": {"modality": "CT", "region": "chest", "size": [4, 16, 16], "window": [-1024, 0]},
     "output": {"kind": "detection", "code": "nodule", "threshold": 0.5},
 }
 """A manifest for ``identity()``: what is above half of the window is a finding."""

@@ -11,6 +11,7 @@ import { ErrorNote } from "./components/ErrorNote";
 import { GlassDialog } from "./components/GlassDialog";
 import { AuditPage } from "./audit/AuditPage";
 import { Banner, Top } from "./components/Top";
+import { ModelsPage } from "./models/ModelsPage";
 import { AccountPage } from "./pages/AccountPage";
 import { takeProblem } from "./pages/problems";
 import { QuarantinePage } from "./pages/QuarantinePage";
@@ -111,6 +112,8 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
       return <WorklistPage account={account} about={about} />;
     case "/readers":
       return <ReadersPage />;
+    case "/models":
+      return <ModelsPage me={account} />;
     case "/quarantine":
       return <QuarantinePage />;
     case "/accounts":

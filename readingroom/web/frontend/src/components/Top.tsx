@@ -6,6 +6,7 @@ import { go } from "../router";
 const PAGES = [
   { path: "/", name: "Worklist", permission: "study:query" },
   { path: "/readers", name: "Readers", permission: "reader:read" },
+  { path: "/models", name: "Models", permission: "model:read" },
   { path: "/quarantine", name: "Quarantine", permission: "quarantine:read" },
   { path: "/system", name: "System", permission: "system:read" },
   { path: "/audit", name: "Audit", permission: "audit:read" },
