@@ -51,9 +51,9 @@ def _model(nodes: list[Any], takes: list[Any], gives: list[Any], constants: list
     return model.SerializeToString()
 
 
-def package(folder: Path, data: bytes | None = None, **changes: Any) -> Path:
+def package(folder: Path, network: bytes | None = None, **changes: Any) -> Path:
     """A folder with a network and its manifest; ``changes`` replace parts of ``BRIGHT``."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(identity() if data is None else data)
+    (folder / "model.onnx").write_bytes(identity() if network is None else network)
     (folder / "manifest.yaml").write_text(yaml.safe_dump({**BRIGHT, **changes}), "utf-8")
     return folder

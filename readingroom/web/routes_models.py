@@ -1,4 +1,4 @@
-"""Reader versions: their states, who changed them and why, and how those in shadow compare. Nothing here shows a study."""
+"""Reader versions: their states, who changed them and why, how those in shadow compare. Nothing here shows a study."""
 
 from datetime import datetime
 from typing import Annotated, Any

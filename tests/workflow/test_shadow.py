@@ -126,15 +126,13 @@ def test_few_modules_know_the_table_of_shadow_readings() -> None:
     users = {
         path.relative_to(package_folder).as_posix()
         for path in package_folder.rglob("*.py")
-        if any(
-            isinstance(node, ast.Name | ast.alias) and "ShadowReading" in (getattr(node, "id", ""), getattr(node, "name", ""))
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        )
-    }  # fmt: skip
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "ShadowReading" for alias in node.names)
+    }
     assert users == {"learning/models/compared.py", "workflow/shadow.py"}
 
 
-def test_what_a_shadow_does_never_touches_the_study(sqlite_story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_shadow_does_never_touches_the_study(sqlite_story, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     story = sqlite_story
     row = add(story, tmp_path)
     with story.rooms.database.read() as session:
