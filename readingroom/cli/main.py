@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, Permission, str]] = {
     "evaluate": ("readingroom.cli.evaluate", Permission.PUBLIC, "measure a reader on data laid out like its set"),
     "train": ("readingroom.cli.train", Permission.PUBLIC, "train a reader on data laid out like its set"),
     "cohort": ("readingroom.cli.cohort", Permission.COHORT_WRITE, "cohorts, label sets, the locked test part"),
+    "models": ("readingroom.cli.models", Permission.MODEL_MANAGE, "reader versions: add, shadow, promote, roll back"),
     "certificate": ("readingroom.cli.certificate", Permission.SYSTEM_RUN, "make certificates for TLS"),
     "store": ("readingroom.cli.store", Permission.SYSTEM_RUN, "seal the store, rotate its keys"),
     "audit": ("readingroom.cli.audit", Permission.AUDIT_READ, "verify the audit, export it"),

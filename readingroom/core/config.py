@@ -237,6 +237,11 @@ class Settings(_Model):
         return self.home / "store"
 
     @property
+    def models_folder(self) -> Path:
+        """Weights of the reader versions that were added here, each file named by its SHA-256."""
+        return self.home / "models"
+
+    @property
     def work_folder(self) -> Path:
         """Scratch for reader children; safe to empty when nothing runs."""
         return self.home / "work"

@@ -43,6 +43,10 @@ class Permission(StrEnum):
     """See cohorts of one's projects, and take their labels out, but for those of the locked test part."""
     COHORT_WRITE = "cohort:write"
     """Make and freeze cohorts and label sets; evaluate on the locked test part, which is counted."""
+    MODEL_READ = "model:read"
+    """Reader versions, their states, and how those in shadow compare."""
+    MODEL_MANAGE = "model:manage"
+    """Add reader versions; put them in shadow, live, back, to rest."""
     QUARANTINE_READ = "quarantine:read"
     SYSTEM_READ = "system:read"
     """Processes, disk, and numbers over all projects."""
@@ -113,6 +117,8 @@ workflow:control   -              own+glass    own+glass  own+glass     -       
 reader:read        all            all          all        all           all         -        -       all       yes
 cohort:read        -              own          own        -             own         own      -       all       yes
 cohort:write       -              own          -          -             own         -        -       all       -
+model:read         all            -            -          -             -           -        -       all       yes
+model:manage       all            -            -          -             -           -        -       all       -
 quarantine:read    all            all          all        all           -           -        -       -         yes
 system:read        all            -            -          -             -           all      -       all       yes
 account:manage     all            -            -          -             -           -        -       all       -

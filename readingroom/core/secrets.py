@@ -59,6 +59,25 @@ class SecretBox:
         except (InvalidTag, ValueError):
             raise KeyMissing("A stored secret does not open.", "It was changed, or belongs to another site.") from None
 
+    def sign(self, data: bytes, purpose: str) -> str:
+        """Return an Ed25519 signature of ``data`` as text that names the key it was derived from."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        signature = Ed25519PrivateKey.from_private_bytes(self.derive(purpose)).sign(data)
+        return f"{self.newest}.{base64.urlsafe_b64encode(signature).decode()}"
+
+    def verify(self, data: bytes, signature: str, purpose: str) -> None:
+        """Raise KeyMissing unless one of this site's keys signed exactly ``data`` for ``purpose``."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        key_id, _, text = signature.partition(".")
+        try:
+            public = Ed25519PrivateKey.from_private_bytes(self.derive(purpose, key_id or "none")).public_key()
+            public.verify(base64.urlsafe_b64decode(text), data)
+        except (InvalidSignature, ValueError):
+            raise KeyMissing("A signature does not fit.", "What it is of was changed, or made elsewhere.") from None
+
     def renew(self, sealed: str, purpose: str) -> str:
         """Return the same value sealed with the newest key: as it is, unless it was sealed with an older one."""
         return sealed if sealed.startswith(f"{self.newest}.") else self.seal(self.open(sealed, purpose), purpose)

@@ -49,6 +49,8 @@ class Model:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exception classes are not public
             raise BadInput(f"{path.name} is not an ONNX model that can be run: {type(error).__name__}.") from None
+        if len(self._session.get_inputs()) != 1 or len(self._session.get_outputs()) != 1:
+            raise BadInput(f"{path.name} has not just one input and one output.")
         self._input = self._session.get_inputs()[0]
 
     @property
@@ -56,6 +58,11 @@ class Model:
         """Columns of the input, where the model fixes them."""
         size = self._input.shape[-1]
         return size if isinstance(size, int) else None
+
+    @property
+    def rank(self) -> int:
+        """Dimensions of the input."""
+        return len(self._input.shape)
 
     def run(self, rows: np.ndarray) -> np.ndarray:
         """Return the output for ``rows`` (float32)."""

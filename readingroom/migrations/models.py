@@ -6,6 +6,7 @@ import readingroom.archive.tables
 import readingroom.core.audit
 import readingroom.core.outbox
 import readingroom.learning.tables
+import readingroom.learning.models.tables
 import readingroom.readers.tables
 import readingroom.report.tables
 import readingroom.review.tables

@@ -52,6 +52,11 @@ def load_readers(entries: list[EntryPoint] | None = None) -> list[LoadedReader]:
     return loaded
 
 
+def is_installed(name: str) -> bool:
+    """Whether a package installs a reader of this name; nothing of it is imported."""
+    return any(entry.name == name for entry in entry_points(group=GROUP))
+
+
 def _load(entry: EntryPoint) -> LoadedReader:
     version = ""
     try:

@@ -30,6 +30,7 @@ from readingroom.web import (
     routes_fhir_consent,
     routes_health,
     routes_import,
+    routes_models,
     routes_oidc,
     routes_report,
     routes_session,
@@ -89,6 +90,7 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
         *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
         *(routes_access, routes_admin, routes_audit, routes_cohorts),
+        *(routes_access, routes_admin, routes_audit, routes_models),
     ):
         api.include_router(routes.router)
     app.include_router(api)

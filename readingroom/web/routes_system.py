@@ -14,6 +14,8 @@ from readingroom.core.database import MAX_INTEGER, Database
 from readingroom.core.outbox import OutboxRow
 from readingroom.core.permissions import Permission
 from readingroom.core.secrets import key_lies_at_home
+from readingroom.learning.models.serving import live_packages, packages_named
+from readingroom.learning.models.statement import Statement
 from readingroom.readers.registry import load_readers
 from readingroom.web.permissions import requires
 from readingroom.web.processes import processes
@@ -23,10 +25,21 @@ router = APIRouter()
 
 
 @router.get("/readers", dependencies=[Depends(requires(Permission.READER_READ))])
-def readers() -> list[dict[str, Any]]:
-    """The card of every reader; one that could not be loaded shows why instead."""
-    found: list[dict[str, Any]] = []
+def readers(request: Request) -> list[dict[str, Any]]:
+    """The card of every reader that reads; one that could not be loaded shows why instead."""
+    database: Database = request.app.state.database
+    with database.read() as session:
+        added = live_packages(session, request.app.state.settings)
+    found: list[dict[str, Any]] = [
+        {"name": one.reader, "version": one.version, "error": one.error}
+        if one.error
+        else {**Statement.from_text(one.statement).card.model_dump(mode="json"), "error": ""}
+        for one in added
+    ]
+    replaced = packages_named(added)
     for loaded in load_readers():
+        if loaded.name in replaced:
+            continue
         if loaded.reader is not None:
             found.append({**loaded.reader.card.model_dump(mode="json"), "error": ""})
         else:

@@ -25,6 +25,7 @@ TASKS = {
     "readers": "readingroom.workflow.child_read",
     "intake": "readingroom.workflow.child_read",
     "read": "readingroom.workflow.child_read",
+    "convert": "readingroom.workflow.child_convert",
     "encode": "readingroom.workflow.child_write",
     "report": "readingroom.workflow.child_write",
 }

@@ -7,7 +7,6 @@ are files in the working folder, named by number. Nothing here knows the databas
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,12 @@ import numpy as np
 from readingroom.core.errors import ReadingRoomError
 from readingroom.core.sealed import Source, source_from_json
 from readingroom.findings.heat_map import heat_map_to_bytes
+from readingroom.findings.model import ReaderState, Reading
 from readingroom.intake.study import load_study
+from readingroom.learning.models.loading import load_all
+from readingroom.learning.models.serving import Package
 from readingroom.readers.contract import ReadingOutput, ReadingRequest, TypedSeries
-from readingroom.readers.registry import GROUP, LoadedReader, load_readers
+from readingroom.readers.registry import LoadedReader
 from readingroom.readers.runner import run_reader
 from readingroom.workflow.child import report_progress
 
@@ -30,7 +32,7 @@ _VOLUME_SHARE = 0.4
 
 def readers(request: Json) -> Json:
     """List the installed readers."""
-    return {"readers": [_describe(loaded) for loaded in _load(request["readers"])]}
+    return {"readers": [_describe(loaded) for loaded in _load(request)]}
 
 
 def intake(request: Json) -> Json:
@@ -43,7 +45,7 @@ def intake(request: Json) -> Json:
     return {
         "series": [_series(series) for series in found.series],
         "partial": partial,
-        "readers": [_asked(loaded, found.series) for loaded in _load(request["readers"])],
+        "readers": [_asked(loaded, found.series) for loaded in _load(request)],
     }
 
 
@@ -51,9 +53,12 @@ def read(request: Json) -> Json:
     """Run one reader on the series it chose."""
     report_progress("loading", 0.0)
     found = load_study(_sources(request), max_volume_bytes=_volume_bytes(request), threads=_threads())
-    loaded = next(iter(_load([request["reader"]])), None)
-    if loaded is None or loaded.reader is None or loaded.version != request["version"]:
+    loaded = next((one for one in _load(request) if one.name == request["reader"]), None)
+    if loaded is None or loaded.version != request["version"]:
         raise SystemExit(3)
+    if loaded.reader is None:
+        failed = Reading(reader=loaded.name, version=loaded.version, state=ReaderState.FAILED, reason=loaded.error)
+        return {"reading": failed.model_dump(mode="json"), "arrays": {}}
     reading, output = run_reader(
         loaded.reader,
         ReadingRequest(
@@ -67,9 +72,10 @@ def read(request: Json) -> Json:
     return {"reading": reading.model_dump(mode="json"), "arrays": _write_arrays(output)}
 
 
-def _load(names: list[str]) -> list[LoadedReader]:
-    """Load the readers of these names, or all that are installed; the others are not even imported."""
-    return load_readers([entry for entry in entry_points(group=GROUP) if not names or entry.name in names])
+def _load(request: Json) -> list[LoadedReader]:
+    """Load the readers that the request names, or all; the others are not even imported."""
+    packages = [Package.model_validate(words) for words in request.get("packages", ())]
+    return load_all(request["readers"], packages)
 
 
 def _sources(request: Json) -> dict[str, list[Source]]:

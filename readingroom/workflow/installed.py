@@ -1,10 +1,12 @@
-"""Which readers are installed, asked once of a child: the worker itself never imports a reader."""
+"""Which readers read here: those installed, asked once of a child (the worker itself never imports a reader), each
+replaced by the version that was added for it and is live."""
 
 import logging
 import threading
 
 from pydantic import TypeAdapter, ValidationError
 
+from readingroom.learning.models.serving import live_packages, packages_named
 from readingroom.workflow.process import ChildFailed, run_child, scratch
 from readingroom.workflow.revise import InstalledReader
 from readingroom.workflow.rooms import Rooms
@@ -14,7 +16,8 @@ _readers = TypeAdapter(tuple[InstalledReader, ...])
 
 
 class Installed:
-    """The installed readers; loaded on first use. A newly installed reader is seen when the worker starts again."""
+    """The readers that read; those installed are asked on first use: a new one is seen when the worker starts again. A
+    version that becomes live is seen at once."""
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -25,7 +28,12 @@ class Installed:
         with self._lock:
             if self._found is None:
                 self._found = self._ask()
-            return self._found
+            found = self._found
+        with self._rooms.database.read() as session:
+            live = live_packages(session, self._rooms.settings)
+        added = [InstalledReader(name=p.reader, version=p.version, title=p.title, error=p.error) for p in live]
+        replaced = packages_named(live)
+        return tuple([*(reader for reader in found if reader.name not in replaced), *added])
 
     def _ask(self) -> tuple[InstalledReader, ...]:
         try:

@@ -16,6 +16,7 @@ from readingroom.archive.tables import Series, Study, StudyRevision
 from readingroom.core.permissions import Permission, job
 from readingroom.core.sealed import source_to_json
 from readingroom.findings.model import ReaderState
+from readingroom.learning.models.serving import live_packages
 from readingroom.readers.contract import SeriesType
 from readingroom.readers.tables import ReadingRow
 from readingroom.workflow.current import UNFINISHED, fail_unfinished, is_current
@@ -75,6 +76,7 @@ def intake(rooms: Rooms, study_id: str, revision: int) -> list[str]:
         study.state = "reading"
         study_instance_uid = study.StudyInstanceUID
         files = revision_files(session, study_id, revision)
+        packages = live_packages(session, rooms.settings)
         announced = session.scalar(
             select(StudyRevision.partial).where(StudyRevision.study_id == study_id, StudyRevision.number == revision)
         )
@@ -84,6 +86,7 @@ def intake(rooms: Rooms, study_id: str, revision: int) -> list[str]:
         "files": sources_by_series(rooms, files),
         "partial": announced or "",
         "readers": list(rooms.settings.readers),
+        "packages": [package.model_dump() for package in packages],
     }
 
     def watch(_step: str, _fraction: float) -> bool:

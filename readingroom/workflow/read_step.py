@@ -19,6 +19,7 @@ from readingroom.core.permissions import Permission, job
 from readingroom.core.purposes import Purpose
 from readingroom.findings.heat_map import check_heat_map, heat_map_from_bytes
 from readingroom.findings.model import Finding, ReaderState, Reading, SegmentMask
+from readingroom.learning.models.serving import package_of
 from readingroom.readers.tables import ReadingRow
 from readingroom.workflow.current import UNFINISHED, is_current
 from readingroom.workflow.intake_step import sources_by_series
@@ -58,7 +59,7 @@ def read(rooms: Rooms, reading_id: str) -> str:
                 threads=_threads(rooms),
                 watch=lambda step, fraction: _progress(rooms, reading_id, step, fraction),
             )
-            reading = _reading(answer, request)
+            reading = checked_reading(answer, request)
             arrays = _keep_arrays(rooms, folder, answer, reading)
     except ChildStopped:
         return _end(rooms, reading_id, ReaderState.SUPERSEDED, "The study changed while it was read.")
@@ -89,8 +90,11 @@ def _begin(rooms: Rooms, reading_id: str) -> dict[str, Any] | None:
                 StudyRevision.study_id == row.study_id, StudyRevision.number == row.revision
             )
         )
+        package = package_of(session, rooms.settings, row.reader, row.version)
         return {
             "task": "read",
+            "readers": [row.reader],
+            "packages": [package.model_dump()] if package else [],
             "reader": row.reader,
             "version": row.version,
             "study_instance_uid": study.StudyInstanceUID,
@@ -122,7 +126,8 @@ def _progress(rooms: Rooms, reading_id: str, step: str, fraction: float) -> bool
         return True
 
 
-def _reading(answer: Mapping[str, Any], request: Mapping[str, Any]) -> Reading:
+def checked_reading(answer: Mapping[str, Any], request: Mapping[str, Any]) -> Reading:
+    """Return the reading in a child's answer. Raises ChildFailed for one that cannot be kept."""
     try:
         reading = Reading.model_validate(answer["reading"])
     except (ValidationError, KeyError):

@@ -19,6 +19,7 @@ from readingroom.workflow.intake_step import intake
 from readingroom.workflow.object_step import write_reading_objects
 from readingroom.workflow.read_step import read
 from readingroom.workflow.rooms import Rooms
+from readingroom.workflow.shadow import follow_in_shadow
 
 log = logging.getLogger(__name__)
 
@@ -100,3 +101,4 @@ def _finish(rooms: Rooms, study_id: str, revision: int) -> None:
     with rooms.database.write() as session:
         if is_current(session, study_id, revision, lock=True):
             session.get_one(Study, study_id).state = "read"
+            follow_in_shadow(session, rooms.settings, study_id, revision)

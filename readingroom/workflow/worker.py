@@ -37,6 +37,7 @@ from readingroom.workflow.process import children_folder
 from readingroom.workflow.rejected import reject_images
 from readingroom.workflow.revise import is_settled, revise, settle_held
 from readingroom.workflow.rooms import Rooms
+from readingroom.workflow.shadow import SHADOW_TOPIC, shadow_study
 from readingroom.workflow.signed import write_addendum, write_report
 from readingroom.workflow.study import read_study, reread_study
 from readingroom.workflow.withdrawn import REMOVERS, withdraw_consent
@@ -56,9 +57,10 @@ RENDER_REST_SECONDS = 1.0
 RENDER_ROUND_SECONDS = 600.0
 """How often everything is looked at, not only what is new: corrections, what failed."""
 
-QUEUES = {"reading": 1, "quick": 16}
+QUEUES = {"reading": 1, "quick": 16, "shadow": 1}
 """Queue -> workflows at a time. Studies are read one by one: two networks on two cores help nobody.
-A report whose objects cannot be written waits in its place for an hour at most, and must not hold up the others."""
+A report whose objects cannot be written waits in its place for an hour at most, and must not hold up the others.
+Versions in shadow wait in a queue of their own: no study waits for them."""
 
 
 def workflows(rooms: Rooms, installed: Installed) -> dict[str, Registered]:
@@ -66,6 +68,7 @@ def workflows(rooms: Rooms, installed: Installed) -> dict[str, Registered]:
     return {
         "study.revision": Registered("read_study_v1", partial(read_study, rooms), "reading"),
         "study.reread": Registered("reread_study_v1", partial(reread_study, rooms), "reading"),
+        SHADOW_TOPIC: Registered("shadow_study_v1", partial(shadow_study, rooms), "shadow"),
         "images.rejected": Registered("reject_images_v1", partial(reject_images, rooms, installed), "quick"),
         "report.signed": Registered("write_report_v1", partial(write_report, rooms), "quick"),
         "report.addendum": Registered("write_addendum_v1", partial(write_addendum, rooms), "quick"),

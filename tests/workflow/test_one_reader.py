@@ -73,15 +73,15 @@ def test_the_others_are_read(
 def test_what_no_database_keeps_is_refused() -> None:
     body = {"reader": "tiny", "version": "1", "state": "abstained", "input_statistics": {"mean": float("nan")}}
     with pytest.raises(ChildFailed):
-        read_step._reading({"reading": body}, {"reader": "tiny", "version": "1"})
+        read_step.checked_reading({"reading": body}, {"reader": "tiny", "version": "1"})
 
 
 @pytest.mark.parametrize("asked", [{"reader": "other", "version": "1"}, {"reader": "tiny", "version": "2"}])
 def test_a_reading_in_another_s_name_is_refused(asked: dict[str, str]) -> None:
     body = {"reader": "tiny", "version": "1", "state": "abstained"}
-    assert read_step._reading({"reading": body}, {"reader": "tiny", "version": "1"}).reader == "tiny"
+    assert read_step.checked_reading({"reading": body}, {"reader": "tiny", "version": "1"}).reader == "tiny"
     with pytest.raises(ChildFailed, match="another name or version"):
-        read_step._reading({"reading": body}, asked)
+        read_step.checked_reading({"reading": body}, asked)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import { AuditPage } from "./audit/AuditPage";
 import { CohortPage } from "./cohorts/CohortPage";
 import { CohortsPage } from "./cohorts/CohortsPage";
 import { Banner, Top } from "./components/Top";
+import { ModelsPage } from "./models/ModelsPage";
 import { AccountPage } from "./pages/AccountPage";
 import { takeProblem } from "./pages/problems";
 import { QuarantinePage } from "./pages/QuarantinePage";
@@ -117,6 +118,8 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
       return <ReadersPage />;
     case "/cohorts":
       return <CohortsPage />;
+    case "/models":
+      return <ModelsPage me={account} />;
     case "/quarantine":
       return <QuarantinePage />;
     case "/accounts":

@@ -102,7 +102,7 @@ export function roleText(role: string): string {
 }
 
 export const EVIDENCE_LEVELS: Record<number, { name: string; meaning: string }> = {
-  0: { name: "simulated", meaning: "Level 0: shown on simulated data only." },
+  0: { name: "simulated or none", meaning: "Level 0: shown on simulated data only, or not measured at all." },
   1: { name: "internal", meaning: "Level 1: measured on data from the same sources it was made with." },
   2: { name: "external", meaning: "Level 2: measured on data from places it was not made with." },
   3: { name: "prospective", meaning: "Level 3: measured prospectively in clinical work." },

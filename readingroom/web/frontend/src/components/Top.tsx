@@ -7,6 +7,7 @@ const PAGES = [
   { path: "/", name: "Worklist", permission: "study:query" },
   { path: "/readers", name: "Readers", permission: "reader:read" },
   { path: "/cohorts", name: "Cohorts", permission: "cohort:read" },
+  { path: "/models", name: "Models", permission: "model:read" },
   { path: "/quarantine", name: "Quarantine", permission: "quarantine:read" },
   { path: "/system", name: "System", permission: "system:read" },
   { path: "/audit", name: "Audit", permission: "audit:read" },
