@@ -39,6 +39,10 @@ class Permission(StrEnum):
     WORKFLOW_CONTROL = "workflow:control"
     """Mark a study ready, have it read again."""
     READER_READ = "reader:read"
+    DRIFT_READ = "drift:read"
+    """See how readers do on each scanner over time: numbers about many studies together."""
+    DRIFT_RESTART = "drift:restart"
+    """Say that a change is known, so that a reader is held against a new baseline."""
     QUARANTINE_READ = "quarantine:read"
     SYSTEM_READ = "system:read"
     """Processes, disk, and numbers over all projects."""
@@ -58,6 +62,8 @@ class Permission(StrEnum):
     OBJECT_DELIVER = "object:deliver"
     AUDIT_KEEP = "audit:keep"
     """Seal the audit, look through it, send it on."""
+    DRIFT_WATCH = "drift:watch"
+    """Take numbers of readings and verdicts into control charts; raise an alert."""
     STORE_SWEEP = "store:sweep"
     """Delete stored bytes that no row names."""
 
@@ -107,6 +113,8 @@ consent:write      -              own          -          own           -       
 consent:exchange   -              -            -          -             -           all      -       -         yes
 workflow:control   -              own+glass    own+glass  own+glass     -           -        -       -         yes
 reader:read        all            all          all        all           all         -        -       all       yes
+drift:read         all            all          -          -             all         -        -       all       yes
+drift:restart      all            -            -          -             -           -        -       -         -
 quarantine:read    all            all          all        all           -           -        -       -         yes
 system:read        all            -            -          -             -           all      -       all       yes
 account:manage     all            -            -          -             -           -        -       all       -
@@ -118,6 +126,7 @@ consent:apply      -              -            -          -             -       
 object:write       -              -            -          -             -           -        all     -         -
 object:deliver     -              -            -          -             -           -        all     -         -
 audit:keep         -              -            -          -             -           -        all     -         -
+drift:watch        -              -            -          -             -           -        all     -         -
 store:sweep        -              -            -          -             -           -        all     -         -
 """
 

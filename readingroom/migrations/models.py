@@ -5,6 +5,7 @@ import readingroom.access.tables
 import readingroom.archive.tables
 import readingroom.core.audit
 import readingroom.core.outbox
+import readingroom.learning.drift.tables
 import readingroom.readers.tables
 import readingroom.report.tables
 import readingroom.review.tables

@@ -1,6 +1,7 @@
 """Control charts against published examples, independent calculations, and what they were simulated to do."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -109,7 +110,8 @@ def test_ks_is_that_of_scipy() -> None:
 
 def starts(points: list[Point]) -> int:
     """How many alarms begin: an EWMA stays out for a while."""
-    return sum(now.out and not before.out for before, now in zip([Point(0, 0, 0, 0, 0, 0, False), *points], points))
+    out = [False, *(point.out for point in points)]
+    return sum(now and not before for before, now in pairwise(out))
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ _ACTIONS: Final[tuple[tuple[str, AuditCode, str, str, str, str], ...]] = (
     ("project-created", _C.SECURITY_ALERT, "E", "110136", "actor", "made a project"),
     ("memberships-changed", _C.SECURITY_ALERT, "E", "110136", "actor", "changed who is in which project"),
     ("alert-acknowledged", _C.SECURITY_ALERT, "E", "110129", "actor", "acknowledged an alert"),
+    ("drift-restarted", _C.SECURITY_ALERT, "E", "110129", "actor", "began a reader's baselines anew"),
     # Signing in
     ("sign-in-web", _C.USER_AUTHENTICATION, "E", "110122", "actor", "signed in by password"),
     ("sign-in-basic", _C.USER_AUTHENTICATION, "E", "110122", "actor", "signed in by HTTP Basic"),

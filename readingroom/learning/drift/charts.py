@@ -5,7 +5,7 @@ never moves. Limits allow for the baseline being a sample too, so that a short o
 
 | chart | for | statistic | source |
 |---|---|---|---|
-| p | a share: found, abstained, accepted | number in the point, beta-binomial limits | Montgomery 2013, ch. 7.3; Shewhart |
+| p | a share: found, abstained, accepted | number in the point, beta-binomial limits | Montgomery 2013, ch. 7.3 |
 | ewma | the mean of a number | exponentially weighted mean | Roberts 1959; Lucas & Saccucci 1990 |
 | ks | the distribution of a number | two-sample Kolmogorov-Smirnov distance | Smirnov 1948 |
 """
@@ -22,7 +22,7 @@ ALPHA = 0.001
 WEIGHT = 0.2
 """Lambda of the EWMA: Lucas & Saccucci 1990 give 0.05 to 0.25 for shifts around one standard error."""
 WIDTH = 3.5
-"""L of the EWMA, standard errors on each side. Simulated with baselines of their own (tests/learning/test_charts.py)."""
+"""L of the EWMA, standard errors on each side. How often that errs is simulated in the tests."""
 
 
 class Chart(StrEnum):
