@@ -10,7 +10,6 @@ from readingroom.core.audit import AuditCode, record
 from readingroom.core.clock import utc_now
 from readingroom.core.errors import Conflict, NotFound
 
-
 LONGEST_TEXT = 2000
 """Nothing more is added to an alert that says so much."""
 

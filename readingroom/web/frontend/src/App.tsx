@@ -11,6 +11,7 @@ import { ErrorNote } from "./components/ErrorNote";
 import { GlassDialog } from "./components/GlassDialog";
 import { AuditPage } from "./audit/AuditPage";
 import { Banner, Top } from "./components/Top";
+import { DriftPage } from "./drift/DriftPage";
 import { AccountPage } from "./pages/AccountPage";
 import { takeProblem } from "./pages/problems";
 import { QuarantinePage } from "./pages/QuarantinePage";
@@ -19,7 +20,7 @@ import { SetUpPage } from "./pages/SetUpPage";
 import { SignInPage } from "./pages/SignInPage";
 import { SystemPage } from "./pages/SystemPage";
 import { WorklistPage } from "./pages/WorklistPage";
-import { auditStudyOf, studyOf, usePath } from "./router";
+import { auditStudyOf, driftOf, studyOf, usePath } from "./router";
 
 const loadStudyPage = () => import("./study/StudyPage");
 const StudyPage = lazy(loadStudyPage);
@@ -106,6 +107,8 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
   }
   const asked = auditStudyOf(path);
   if (asked || path === "/audit") return <AuditPage key={path} studyId={asked} />;
+  const watched = driftOf(path);
+  if (watched !== undefined) return <DriftPage me={account} watchId={watched} />;
   switch (path) {
     case "/":
       return <WorklistPage account={account} about={about} />;

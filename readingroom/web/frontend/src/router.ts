@@ -1,5 +1,5 @@
 // Addresses of the pages: `/`, `/study/{study_id}`, `/readers`, `/quarantine`, `/system`, `/account`, `/set-up`,
-// `/accounts`, `/projects`, `/alerts`,
+// `/accounts`, `/projects`, `/alerts`, `/drift`, `/drift/{watch_id}`,
 // `/audit`, `/audit/study/{study_id}`. They hold opaque ids only.
 
 import { useSyncExternalStore } from "react";
@@ -35,5 +35,12 @@ export function auditStudyOf(path: string): string | null {
   return match?.[1] ? decodeURIComponent(match[1]) : null;
 }
 
+/** `/drift/{watch_id}`: a reader on a scanner; null for `/drift`, undefined for any other page. */
+export function driftOf(path: string): string | null | undefined {
+  const match = /^\/drift(?:\/([^/]+))?\/?$/.exec(path);
+  return match ? (match[1] ? decodeURIComponent(match[1]) : null) : undefined;
+}
+
+export const driftPath = (id: string): string => `/drift/${encodeURIComponent(id)}`;
 export const auditPath = (id: string): string => `/audit/study/${encodeURIComponent(id)}`;
 export const studyPath = (id: string): string => `/study/${encodeURIComponent(id)}`;

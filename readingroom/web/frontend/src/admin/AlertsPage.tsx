@@ -1,4 +1,4 @@
-// What administrators must see and acknowledge: broken glass, attempts at it that found nothing, an altered audit.
+// What administrators must see and acknowledge: broken glass, attempts at it that found nothing, an altered audit, drift.
 
 import { useState } from "react";
 import { access, type Alert } from "../api/access";
@@ -13,6 +13,7 @@ const KINDS: Record<string, string> = {
   "glass-broken": "Opened a closed study",
   "glass-missed": "Tried to open a closed study; nothing was found",
   "audit-altered": "The audit is not as it was written",
+  drift: "A reader's numbers have moved",
 };
 
 /** `onSeen`: the count in the bar may have changed. */
@@ -51,6 +52,7 @@ export function AlertsPage({ me, onSeen }: { me: Account; onSeen: () => void }) 
                   {alert.study_id && (
                     <div><a href={auditPath(alert.study_id)} onClick={follow(auditPath(alert.study_id))}>Who saw this patient</a></div>
                   )}
+                  {alert.kind === "drift" && <div><a href="/drift" onClick={follow("/drift")}>Charts</a></div>}
                 </td>
                 <td>{alert.text}</td>
                 <td>
