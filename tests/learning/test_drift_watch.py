@@ -200,6 +200,8 @@ def test_a_new_baseline_ends_the_alarm_and_keeps_the_points(sqlite_database: Dat
     score = streams(sqlite_database)["score"]
     with sqlite_database.write() as session:
         restart(session, score.watch_id, "new tube", "ada")
+    # What was constant may vary now.
+    assert streams(sqlite_database)["input.slice_spacing_mm"].chart == Chart.EWMA
     with sqlite_database.write() as session:
         house.session = session
         house.read(300, WEAK)

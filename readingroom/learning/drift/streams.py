@@ -12,6 +12,7 @@ from readingroom.learning.drift.charts import (
     baseline_of,
     point_of,
 )
+from readingroom.learning.drift.measures import measure_of
 from readingroom.learning.drift.tables import DriftPoint, DriftStream
 
 CALM_POINTS = 3
@@ -49,7 +50,8 @@ def feed(stream: DriftStream, value: float, at: datetime) -> DriftPoint | None:
 
 def begin_anew(stream: DriftStream) -> None:
     """Forget the baseline: the next readings make another. Points stay as they were."""
-    stream.state, stream.baseline, stream.baseline_from, stream.baseline_until = State.GATHERING, None, None, None
+    stream.state, stream.chart = State.GATHERING, measure_of(stream.measure).chart
+    stream.baseline, stream.baseline_from, stream.baseline_until = None, None, None
     stream.pending, stream.pending_from, stream.level, stream.alarm_since = [], None, None, None
     stream.points_before, stream.in_control = stream.points, 0
 

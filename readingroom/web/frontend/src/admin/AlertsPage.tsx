@@ -46,7 +46,7 @@ export function AlertsPage({ me, onSeen }: { me: Account; onSeen: () => void }) 
             {value.items.map((alert) => (
               <tr key={alert.id} data-testid="alert" data-open={alert.acknowledged_at === null}>
                 <td className="number">{localTime(alert.at)}</td>
-                <td>{alert.actor}</td>
+                <td className="keep">{alert.actor}</td>
                 <td>
                   {KINDS[alert.kind] ?? alert.kind}
                   {alert.study_id && (
@@ -55,7 +55,7 @@ export function AlertsPage({ me, onSeen }: { me: Account; onSeen: () => void }) 
                   {alert.kind === "drift" && <div><a href="/drift" onClick={follow("/drift")}>Charts</a></div>}
                 </td>
                 <td>{alert.text}</td>
-                <td>
+                <td className="keep">
                   {alert.acknowledged_at
                     ? <span className="muted">✓ {alert.acknowledged_by}, {localTime(alert.acknowledged_at)}</span>
                     : alert.actor === me.name

@@ -89,7 +89,9 @@ function Watch({ id, me, list, onChanged }: { id: string; me: Account; list: Dri
     <>
       <div className="row" data-testid="drift-watch" data-state={value.state}>
         <Badge tone={tone}>{`${sign} ${words}`}</Badge>
-        <span className="muted">◆ out of limits · solid line: centre · dashed: limits · small rings: readings of one point alone</span>
+        {value.streams.some((stream) => stream.points.length > 0) && (
+          <span className="muted">◆ out of limits · solid line: centre · dashed: limits · small rings: readings of one point alone</span>
+        )}
         <span className="grow" />
         {may(me, "drift:restart") && <button type="button" onClick={() => setRestarting(true)} data-testid="drift-restart">New baseline…</button>}
       </div>
