@@ -10,11 +10,30 @@ from readingroom.core.audit import AuditCode, record
 from readingroom.core.clock import utc_now
 from readingroom.core.errors import Conflict, NotFound
 
+LONGEST_TEXT = 2000
+"""Nothing more is added to an alert that says so much."""
 
-def raise_alert(session: Session, kind: str, actor: str, text: str, *, study_id: str | None = None) -> None:
-    """Add an alert inside the running transaction. ``text`` is for administrators; ``actor`` is whose doing it is."""
-    session.add(Alert(kind=kind, actor=actor, text=text, study_id=study_id))
+
+def raise_alert(session: Session, kind: str, actor: str, text: str, *, study_id: str | None = None) -> str:
+    """Add an alert inside the running transaction; return its id.
+
+    ``text`` is for administrators; ``actor`` is whose doing it is.
+    """
+    alert = Alert(kind=kind, actor=actor, text=text, study_id=study_id)
+    session.add(alert)
     session.flush()
+    return alert.id
+
+
+def add_to_alert(session: Session, alert_id: str | None, text: str) -> bool:
+    """Add what else is to be seen to an alert that still waits; False where there is none such."""
+    alert = session.scalars(select(Alert).where(Alert.id == alert_id).with_for_update()).one_or_none()
+    if alert is None or alert.acknowledged_at is not None:
+        return False
+    if len(alert.text) < LONGEST_TEXT:
+        alert.text = f"{alert.text} {text}"
+    session.flush()
+    return True
 
 
 def count_since(session: Session, kind: str, actor: str, since: datetime) -> int:

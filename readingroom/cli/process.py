@@ -89,9 +89,10 @@ def run_process(name: str, settings: Settings, stop: threading.Event, note: Note
         listening.start()
         run_web(settings, stop)
     elif name == "worker":
+        from readingroom.review.judged import judged
         from readingroom.workflow.worker import run_worker
 
-        run_worker(settings, stop, note.ready)
+        run_worker(settings, stop, judged, note.ready)
     elif name == "deliver":
         from readingroom.archive.deliver import run_deliverer
         from readingroom.archive.store import open_store

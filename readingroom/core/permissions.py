@@ -47,6 +47,10 @@ class Permission(StrEnum):
     """Reader versions, their states, and how those in shadow compare."""
     MODEL_MANAGE = "model:manage"
     """Add reader versions; put them in shadow, live, back, to rest."""
+    DRIFT_READ = "drift:read"
+    """See how readers do on each scanner over time: numbers about many studies together."""
+    DRIFT_RESTART = "drift:restart"
+    """Say that a change is known, so that a reader is held against a new baseline."""
     QUARANTINE_READ = "quarantine:read"
     SYSTEM_READ = "system:read"
     """Processes, disk, and numbers over all projects."""
@@ -66,6 +70,8 @@ class Permission(StrEnum):
     OBJECT_DELIVER = "object:deliver"
     AUDIT_KEEP = "audit:keep"
     """Seal the audit, look through it, send it on."""
+    DRIFT_WATCH = "drift:watch"
+    """Take numbers of readings and verdicts into control charts; raise an alert."""
     STORE_SWEEP = "store:sweep"
     """Delete stored bytes that no row names."""
 
@@ -119,6 +125,8 @@ cohort:read        -              own          own        -             own     
 cohort:write       -              own          -          -             own         -        -       all       -
 model:read         all            -            -          -             -           -        -       all       yes
 model:manage       all            -            -          -             -           -        -       all       -
+drift:read         all            all          -          -             all         -        -       all       yes
+drift:restart      all            -            -          -             -           -        -       -         -
 quarantine:read    all            all          all        all           -           -        -       -         yes
 system:read        all            -            -          -             -           all      -       all       yes
 account:manage     all            -            -          -             -           -        -       all       -
@@ -130,6 +138,7 @@ consent:apply      -              -            -          -             -       
 object:write       -              -            -          -             -           -        all     -         -
 object:deliver     -              -            -          -             -           -        all     -         -
 audit:keep         -              -            -          -             -           -        all     -         -
+drift:watch        -              -            -          -             -           -        all     -         -
 store:sweep        -              -            -          -             -           -        all     -         -
 """
 

@@ -7,6 +7,7 @@ import readingroom.core.audit
 import readingroom.core.outbox
 import readingroom.learning.tables
 import readingroom.learning.models.tables
+import readingroom.learning.drift.tables
 import readingroom.readers.tables
 import readingroom.report.tables
 import readingroom.review.tables

@@ -42,4 +42,4 @@ class ReadingRow(Base):
     """Role (``sr``, ``seg``) -> SOPInstanceUID of the object written of it, once written."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)

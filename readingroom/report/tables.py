@@ -26,7 +26,7 @@ class ReportRow(Base):
     """Counts edits: a save that names an older one is refused."""
     body: Mapped[dict[str, Any]] = mapped_column(Json)
     signed_by: Mapped[str] = mapped_column(String(128), default="")
-    signed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    signed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     objects: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     """Role (``sr``, ``seg``, ``pdf``, ``fhir``) -> SOPInstanceUID or store key, once written; what is written anew with
     the nth addendum has roles of its own (``sr-addendum-n``, ``pdf-addendum-n``, ``fhir-addendum-n``)."""

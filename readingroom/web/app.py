@@ -26,6 +26,7 @@ from readingroom.web import (
     routes_audit,
     routes_cohorts,
     routes_consent,
+    routes_drift,
     routes_fhir_audit,
     routes_fhir_consent,
     routes_health,
@@ -89,8 +90,8 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
     for routes in (
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
         *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
-        *(routes_access, routes_admin, routes_audit, routes_cohorts),
-        *(routes_access, routes_admin, routes_audit, routes_models),
+        *(routes_access, routes_admin, routes_audit),
+        *(routes_cohorts, routes_models, routes_drift),
     ):
         api.include_router(routes.router)
     app.include_router(api)

@@ -28,9 +28,11 @@ from readingroom.core.errors import Conflict
 from readingroom.core.ids import sha256_hex
 from readingroom.core.outbox import relay
 from readingroom.core.permissions import Permission, job, permission_of
+from readingroom.learning.drift.watch import Source
 from readingroom.readers.tables import ReadingRow
 from readingroom.report.tables import ReportRow
 from readingroom.workflow import leases
+from readingroom.workflow.drift import watch_drift
 from readingroom.workflow.engine import Engine, Registered, kind_and_place
 from readingroom.workflow.installed import Installed
 from readingroom.workflow.process import children_folder
@@ -50,6 +52,7 @@ HELD_SECONDS = 1.0
 EXPIRY_SECONDS = 60.0
 SEAL_SECONDS = 60.0
 CHECK_SECONDS = 3600.0
+DRIFT_SECONDS = 300.0
 FIRST_SWEEP_SECONDS = 600.0
 SWEEP_SECONDS = 86_400.0
 RENDER_BATCH = 20
@@ -82,8 +85,13 @@ def executor_of(home: Path) -> str:
     return f"{platform.node()[:64]}-{sha256_hex(str(home.resolve()))[:16]}-worker"
 
 
-def run_worker(settings: Settings, stop: threading.Event, ready: Callable[[], None] | None = None) -> None:
-    """Work until ``stop`` is set. ``ready`` is called once work is taken. Raises Conflict for a second worker."""
+def run_worker(
+    settings: Settings, stop: threading.Event, judged: Source, ready: Callable[[], None] | None = None
+) -> None:
+    """Work until ``stop`` is set. ``ready`` is called once work is taken. Raises Conflict for a second worker.
+
+    ``judged``: what signed reports tell about readers; ``review`` knows that, so whoever starts the worker gives it.
+    """
     executor_id = executor_of(settings.home)
     with _only_one(settings.home / "worker.lock"):
         # Nobody else works here now: what lies there is a killed child's.
@@ -92,7 +100,7 @@ def run_worker(settings: Settings, stop: threading.Event, ready: Callable[[], No
         installed = Installed(rooms)
         engine = Engine(settings.workflow_url, executor_id, workflows(rooms, installed), queues=QUEUES)
         engine.launch()
-        for background, *rest in ((_render,), (_sweep,), (_keep_audit,), (_beat, engine)):
+        for background, *rest in ((_render,), (_sweep,), (_keep_audit,), (_watch_drift, judged), (_beat, engine)):
             arguments = (rooms, stop, *rest)
             permission_of(background)
             threading.Thread(target=background, args=arguments, name=background.__name__, daemon=True).start()
@@ -252,6 +260,16 @@ def _check_audit(rooms: Rooms) -> None:
     found = check_audit(rooms.settings, rooms.database)
     if not found.intact:
         log.error("the audit is not as it was written; readingroom audit verify says more")
+
+
+@job(Permission.DRIFT_WATCH)
+def _watch_drift(rooms: Rooms, stop: threading.Event, judged: Source) -> None:
+    _step_back()
+    while not stop.wait(DRIFT_SECONDS):
+        try:
+            watch_drift(rooms.database, judged, stop)
+        except Exception as error:
+            log.error("watching for drift: %s; trying again", kind_and_place(error))
 
 
 def _step_back() -> None:

@@ -104,6 +104,7 @@ _ACTIONS: Final[tuple[tuple[str, AuditCode, str, str, str, str], ...]] = (
     ("alert-acknowledged", _C.SECURITY_ALERT, "E", "110129", "actor", "acknowledged an alert"),
     # Readers
     ("model-changed", _C.SECURITY_ALERT, "E", "110129", "actor", "added a reader version or changed its state"),
+    ("drift-restarted", _C.SECURITY_ALERT, "E", "110129", "actor", "began a reader's baselines anew"),
     # Signing in
     ("sign-in-web", _C.USER_AUTHENTICATION, "E", "110122", "actor", "signed in by password"),
     ("sign-in-basic", _C.USER_AUTHENTICATION, "E", "110122", "actor", "signed in by HTTP Basic"),

@@ -14,6 +14,7 @@ import { CohortPage } from "./cohorts/CohortPage";
 import { CohortsPage } from "./cohorts/CohortsPage";
 import { Banner, Top } from "./components/Top";
 import { ModelsPage } from "./models/ModelsPage";
+import { DriftPage } from "./drift/DriftPage";
 import { AccountPage } from "./pages/AccountPage";
 import { takeProblem } from "./pages/problems";
 import { QuarantinePage } from "./pages/QuarantinePage";
@@ -22,7 +23,7 @@ import { SetUpPage } from "./pages/SetUpPage";
 import { SignInPage } from "./pages/SignInPage";
 import { SystemPage } from "./pages/SystemPage";
 import { WorklistPage } from "./pages/WorklistPage";
-import { auditStudyOf, cohortOf, studyOf, usePath } from "./router";
+import { auditStudyOf, cohortOf, driftOf, studyOf, usePath } from "./router";
 
 const loadStudyPage = () => import("./study/StudyPage");
 const StudyPage = lazy(loadStudyPage);
@@ -111,6 +112,8 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
   if (asked || path === "/audit") return <AuditPage key={path} studyId={asked} />;
   const cohort = cohortOf(path);
   if (cohort) return <CohortPage key={cohort} cohortId={cohort} />;
+  const watched = driftOf(path);
+  if (watched !== undefined) return <DriftPage me={account} watchId={watched} />;
   switch (path) {
     case "/":
       return <WorklistPage account={account} about={about} />;

@@ -1,5 +1,5 @@
 // Addresses of the pages: `/`, `/study/{study_id}`, `/readers`, `/quarantine`, `/system`, `/account`, `/set-up`,
-// `/accounts`, `/projects`, `/alerts`, `/cohorts`, `/cohorts/{cohort_id}`,
+// `/accounts`, `/projects`, `/alerts`, `/cohorts`, `/cohorts/{cohort_id}`, `/models`, `/drift`, `/drift/{watch_id}`,
 // `/audit`, `/audit/study/{study_id}`. They hold opaque ids only.
 
 import { useSyncExternalStore } from "react";
@@ -42,5 +42,13 @@ export function cohortOf(path: string): string | null {
 }
 
 export const cohortPath = (id: string): string => `/cohorts/${encodeURIComponent(id)}`;
+
+/** `/drift/{watch_id}`: a reader on a scanner; null for `/drift`, undefined for any other page. */
+export function driftOf(path: string): string | null | undefined {
+  const match = /^\/drift(?:\/([^/]+))?\/?$/.exec(path);
+  return match ? (match[1] ? decodeURIComponent(match[1]) : null) : undefined;
+}
+
+export const driftPath = (id: string): string => `/drift/${encodeURIComponent(id)}`;
 export const auditPath = (id: string): string => `/audit/study/${encodeURIComponent(id)}`;
 export const studyPath = (id: string): string => `/study/${encodeURIComponent(id)}`;

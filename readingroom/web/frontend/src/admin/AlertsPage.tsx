@@ -1,4 +1,4 @@
-// What administrators must see and acknowledge: broken glass, attempts at it that found nothing, an altered audit.
+// What administrators must see and acknowledge: broken glass, attempts at it that found nothing, an altered audit, drift.
 
 import { useState } from "react";
 import { access, type Alert } from "../api/access";
@@ -13,6 +13,7 @@ const KINDS: Record<string, string> = {
   "glass-broken": "Opened a closed study",
   "glass-missed": "Tried to open a closed study; nothing was found",
   "audit-altered": "The audit is not as it was written",
+  drift: "A reader's numbers have moved",
 };
 
 /** `onSeen`: the count in the bar may have changed. */
@@ -45,15 +46,16 @@ export function AlertsPage({ me, onSeen }: { me: Account; onSeen: () => void }) 
             {value.items.map((alert) => (
               <tr key={alert.id} data-testid="alert" data-open={alert.acknowledged_at === null}>
                 <td className="number">{localTime(alert.at)}</td>
-                <td>{alert.actor}</td>
+                <td className="keep">{alert.actor}</td>
                 <td>
                   {KINDS[alert.kind] ?? alert.kind}
                   {alert.study_id && (
                     <div><a href={auditPath(alert.study_id)} onClick={follow(auditPath(alert.study_id))}>Who saw this patient</a></div>
                   )}
+                  {alert.kind === "drift" && <div><a href="/drift" onClick={follow("/drift")}>Charts</a></div>}
                 </td>
                 <td>{alert.text}</td>
-                <td>
+                <td className="keep">
                   {alert.acknowledged_at
                     ? <span className="muted">✓ {alert.acknowledged_by}, {localTime(alert.acknowledged_at)}</span>
                     : alert.actor === me.name

@@ -8,6 +8,7 @@ const PAGES = [
   { path: "/readers", name: "Readers", permission: "reader:read" },
   { path: "/cohorts", name: "Cohorts", permission: "cohort:read" },
   { path: "/models", name: "Models", permission: "model:read" },
+  { path: "/drift", name: "Drift", permission: "drift:read" },
   { path: "/quarantine", name: "Quarantine", permission: "quarantine:read" },
   { path: "/system", name: "System", permission: "system:read" },
   { path: "/audit", name: "Audit", permission: "audit:read" },
@@ -15,6 +16,9 @@ const PAGES = [
   { path: "/projects", name: "Projects", permission: "account:manage" },
   { path: "/alerts", name: "Alerts", permission: "alert:read" },
 ];
+
+/** Whether an address is a page's own, or one below it. */
+const isOn = (path: string, page: string): boolean => path === page || (page !== "/" && path.startsWith(`${page}/`));
 
 export function Banner({ about }: { about: About | null }) {
   return (
@@ -47,7 +51,7 @@ export function Top({ account, path, alerts, onGlass, onSignOut }: {
       </a>
       <nav aria-label="Pages">
         {PAGES.filter((page) => may(account, page.permission)).map((page) => (
-          <a key={page.path} href={page.path} onClick={follow(page.path)} aria-current={path === page.path || path.startsWith(`${page.path}/`) ? "page" : undefined}>
+          <a key={page.path} href={page.path} onClick={follow(page.path)} aria-current={isOn(path, page.path) ? "page" : undefined}>
             {page.name}
             {page.path === "/alerts" && alerts > 0 && (
               <span className="count" data-testid="alert-count" aria-label={`${alerts} to acknowledge`}>{alerts}</span>
