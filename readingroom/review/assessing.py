@@ -57,9 +57,8 @@ def said_of(d: Decided) -> tuple[Assessment, ...]:
 
 def _of_the_lung(finding: Finding, modalities: Mapping[str, str]) -> bool:
     """Whether the tables are about it: a nodule of the lung on CT."""
-    elsewhere = finding.site is not None and finding.site.value != code("lung").value
-    modality = modalities.get(finding.series_instance_uid, "")
-    return is_nodule(finding.code.value) and not elsewhere and modality in ("CT", "")
+    in_lung = finding.site is not None and finding.site.value == code("lung").value
+    return is_nodule(finding.code.value) and in_lung and modalities.get(finding.series_instance_uid, "") in ("CT", "")
 
 
 def _compared(d: Decided, nodules: Sequence[Decided]) -> Finding:

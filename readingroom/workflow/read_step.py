@@ -22,6 +22,7 @@ from readingroom.findings.model import Finding, ReaderState, Reading, SegmentMas
 from readingroom.readers.tables import ReadingRow
 from readingroom.workflow.current import UNFINISHED, is_current
 from readingroom.workflow.intake_step import sources_by_series
+from readingroom.workflow.priors import priors_of
 from readingroom.workflow.process import ChildFailed, ChildStopped, run_child, scratch
 from readingroom.workflow.rooms import Rooms
 from readingroom.worklist.priority import triage_level
@@ -96,6 +97,7 @@ def _begin(rooms: Rooms, reading_id: str) -> dict[str, Any] | None:
             "study_instance_uid": study.StudyInstanceUID,
             "files": sources_by_series(rooms, [f for f in files if f.SeriesInstanceUID in wanted]),
             "partial": partial or "",
+            "priors": priors_of(session, study, row.reader),
         }
 
 

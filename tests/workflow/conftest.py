@@ -184,5 +184,14 @@ def story(rooms: Rooms) -> Story:
 
 
 @pytest.fixture
+def nodule_story(settings: Settings, sqlite_database: Database, with_tiny: None) -> Iterator[Story]:
+    """A story with the test reader that gives everything a reader can give, and compares with earlier studies."""
+    changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("tiny-nodule",)}
+    opened = Rooms.open(settings.model_copy(update=changes))
+    yield Story(opened)
+    opened.database.close()
+
+
+@pytest.fixture
 def sqlite_story(sqlite_rooms: Rooms) -> Story:
     return Story(sqlite_rooms)

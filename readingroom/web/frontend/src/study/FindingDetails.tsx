@@ -1,6 +1,7 @@
 import type { StudyFinding } from "../api/types";
 import { EvidenceChip } from "../components/Chips";
 import { localTime, measurementText, percent, sideText } from "../format";
+import { FindingAssessments } from "./Assessments";
 import { reasonMeaning } from "./codes";
 
 /** Everything known of one finding, below its title. */
@@ -25,6 +26,7 @@ export function FindingDetails({ item }: { item: StudyFinding }) {
           ))}
         </dl>
       )}
+      <FindingAssessments item={item} />
       <SideNote item={item} />
       {finding.comment && <p>{finding.comment}</p>}
       <EvidenceNote item={item} />
