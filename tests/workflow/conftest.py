@@ -2,8 +2,6 @@
 
 import io
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,20 +29,6 @@ from readingroom.workflow.installed import Installed
 from readingroom.workflow.revise import settle_held
 from readingroom.workflow.rooms import Rooms
 from readingroom.workflow.worker import make_due_revisions, workflows
-
-TINY = Path(__file__).parent.parent / "tiny_reader"
-
-
-@pytest.fixture(scope="session")
-def tiny_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny reader's package, installed into a folder of its own: readers come by entry point."""
-    target = tmp_path_factory.mktemp("tiny")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-         "--disable-pip-version-check", "--target", str(target), str(TINY)],
-        check=True,
-    )  # fmt: skip
-    return target
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ export function FindingDetails({ item }: { item: StudyFinding }) {
           ))}
         </dl>
       )}
+      <Characteristics item={item} />
       <FindingAssessments item={item} />
       <SideNote item={item} />
       {finding.comment && <p>{finding.comment}</p>}
@@ -68,15 +69,48 @@ function SideNote({ item }: { item: StudyFinding }) {
   );
 }
 
+/** What kind of thing it is, with the reader's own probability of that; a person's word has none. */
+function Characteristics({ item }: { item: StudyFinding }) {
+  const { characteristics } = item.finding;
+  if (!characteristics.length) return null;
+  return (
+    <dl className="measures" aria-label="Characteristics" data-testid="characteristics">
+      {characteristics.map((one) => (
+        <div key={one.concept.value + one.value.value} className="fact">
+          <dt>{one.concept.meaning}</dt>
+          <dd>{one.value.meaning}{one.probability !== null && <span className="muted"> {percent(one.probability)}</span>}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** Cases of the training set that look like this one. No pictures: they are other people's. */
+function Similar({ item }: { item: StudyFinding }) {
+  const { similar } = item.finding.evidence;
+  if (!similar.length) return null;
+  return (
+    <div data-testid="similar">
+      <div className="muted">Nearest cases of the training set of {item.reader}, by the distance of its features (0 is the same):</div>
+      <ol>
+        {similar.map((one) => (
+          <li key={one.case}>{one.description} <span className="muted number">(distance {one.distance.toFixed(2)}, case {one.case})</span></li>
+        ))}
+      </ol>
+    </div>
+  );
+}
+
 function EvidenceNote({ item }: { item: StudyFinding }) {
-  const { contributions, rule, notes } = item.finding.evidence;
-  if (!contributions.length && !rule && !notes.length) return null;
+  const { contributions, rule, notes, similar } = item.finding.evidence;
+  if (!contributions.length && !rule && !notes.length && !similar.length) return null;
   const most = Math.max(...contributions.map((one) => Math.abs(one.weight)), 1e-9);
   return (
     <details className="evidence">
       <summary>Why the reader says so</summary>
       {contributions.length > 0 && (
-        <div className="bars number">
+        <div className="bars number" data-testid="contributions">
+          <div className="fact muted"><span>what counted</span><span className="ends"><span>against</span><span>for</span></span><span>log-odds</span></div>
           {[...contributions].sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight)).slice(0, 8).map((one) => (
             <div key={one.feature} className="fact">
               <span>
@@ -92,7 +126,9 @@ function EvidenceNote({ item }: { item: StudyFinding }) {
       <ul>
         {rule && <li>{rule}</li>}
         {notes.map((note) => <li key={note}>{note}</li>)}
+        {item.finding.evidence.heat_map && item.heat_map_url && <li>A heat map shows where the network looked: key h.</li>}
       </ul>
+      <Similar item={item} />
     </details>
   );
 }
