@@ -18,7 +18,7 @@ from readingroom.findings.codes import code
 from readingroom.findings.codes import digest as codes_digest
 from readingroom.findings.model import Assessment, Code, Finding, ReaderState, SegmentMask
 
-ENCODER_VERSION = "2"
+ENCODER_VERSION = "3"
 """Part of every UID: raise it whenever the encoders would write other bytes for the same content."""
 
 RESEARCH_NOTICE = "For research use only. Not for diagnosis or treatment decisions."
@@ -96,7 +96,8 @@ class ReaderAssessment(_Model):
 class StudyAssessment(_Model):
     """What one published table says of the study: by the findings people stand behind, and by what readers said.
 
-    The rules were applied again to what was accepted, edited or added; that is ``stated``, and what is signed.
+    The rules were applied again to what was accepted, edited or added; that is ``stated``, and what is signed. In what
+    is written of a reading, before anybody has looked, ``stated`` is the reader's.
     """
 
     table: str

@@ -20,10 +20,19 @@ from pydicom.uid import EncapsulatedPDFStorage
 
 from readingroom.core.errors import BadInput
 from readingroom.findings.model import Finding
+from readingroom.findings.rules import gives_category
 from readingroom.objects.common import MANUFACTURER, MODEL, finish, named
 from readingroom.objects.content import ENCODER_VERSION, ContentFinding, ReportContent, StudyHeader
 from readingroom.objects.source import plain_text, short
-from readingroom.objects.words import reader_sentence, shown_date, shown_name, shown_number, shown_time, shown_unit
+from readingroom.objects.words import (
+    assessment_lines,
+    reader_sentence,
+    shown_date,
+    shown_name,
+    shown_number,
+    shown_time,
+    shown_unit,
+)
 
 _SECTIONS = (
     ("indication", "Indication"),
@@ -146,6 +155,11 @@ def _data(content: ReportContent) -> dict[str, object]:
         ],
         "rows": [_row(number + 1, item) for number, item in enumerate(content.findings)],
         "empty": "No findings accepted." if content.verified else "No findings accepted yet.",
+        "assessments": [
+            [one.stated.category.meaning, "\n".join(assessment_lines(one, [item.finding for item in content.findings]))]
+            for one in content.assessments
+            if one.stated is not None
+        ],
         "readers": [reader_sentence(run) for run in content.readers] or ["No AI reader has run on this study."],
         "signature": _signature(content),
         "addenda": [
@@ -207,7 +221,8 @@ def _what(finding: Finding) -> str:
         parts.append(finding.site.meaning.lower())
     if finding.side and finding.side.value:
         parts.append(finding.side.value)
-    return ", ".join(parts)
+    categories = [one.category.meaning for one in finding.assessments if gives_category(one)]
+    return "\n".join([", ".join(parts), *categories])
 
 
 def _signature(content: ReportContent) -> str:

@@ -73,7 +73,7 @@ def comparing(tmp_path: Path, tiny_reader: Path) -> Iterator[House]:
 def send(house: House, tool: Callable[[str], str], folder: Path, day: str, *wishes: NoduleWish) -> str:
     """Send a study of the one simulated patient and return its id once it is read."""
     done = write_chest_ct(
-        folder, slices=100, rows=256, nodules=wishes, patient_number=5, study_date=day, noise_hu=12.0, seed=3
+        folder, slices=80, rows=256, nodules=wishes, patient_number=5, study_date=day, noise_hu=12.0, seed=3
     )
     port = str(house.dicom_port)
     subprocess.run([tool("storescu"), "-aec", "READINGROOM", "+sd", "127.0.0.1", port, str(folder)], check=True)
@@ -93,10 +93,10 @@ def category(page: Page, table: str) -> Locator:
 
 
 def test_evidence_rules_and_priors(comparing: House, page: Page, tool: Callable[[str], str], tmp_path: Path) -> None:
-    send(comparing, tool, tmp_path / "then", "20250901", NoduleWish(7.0, DENSE, "right", 0.62))
+    send(comparing, tool, tmp_path / "then", "20250901", NoduleWish(10.0, DENSE, "right", 0.62))
     study_id = send(
         comparing, tool, tmp_path / "now", "20260101",
-        NoduleWish(11.0, DENSE, "right", 0.62), NoduleWish(6.0, DENSE, "left", 0.45),
+        NoduleWish(15.0, DENSE, "right", 0.62), NoduleWish(9.0, DENSE, "left", 0.45),
     )  # fmt: skip
     page.goto(f"{comparing.web}/study/{study_id}")
     sign_in(page)

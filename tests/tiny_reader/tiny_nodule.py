@@ -104,7 +104,7 @@ def _nodule(number: int, ball: np.ndarray, volume: Volume) -> tuple[Finding, Seg
         place=PatientPlace(
             frame_of_reference_uid=volume.frame_of_reference_uid, position_lps_mm=_lps(volume, middle, 0, middle)
         ),
-        probability=round(0.95 - 0.1 * number, 2),
+        probability=round(1 - 1 / (1 + float(np.ptp(ends[:, 2])) / 2), 2),
         measurements=(
             Measurement(
                 code=code("volume"),

@@ -37,7 +37,7 @@ from readingroom.findings.rules.facts import (
 )
 from readingroom.findings.rules.following import followed
 from readingroom.findings.rules.growth import Growth, compare, volume_doubling_days
-from readingroom.findings.rules.ranking import dominant, gives_category
+from readingroom.findings.rules.ranking import concept_of, dominant, gives_category
 from readingroom.findings.rules.tables import NOT_APPLICABLE, UNDETERMINED, RuleTable, table
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "characteristic",
     "characteristics_of",
     "compare",
+    "concept_of",
     "dominant",
     "followed",
     "gives_category",

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from readingroom.findings.model import Assessment, Finding
+from readingroom.findings.codes import code
+from readingroom.findings.model import Assessment, Code, Finding
 from readingroom.findings.rules.facts import is_nodule, mean_diameter_mm
 from readingroom.findings.rules.tables import FILES, NOT_APPLICABLE, UNDETERMINED, RuleTable, table
 
@@ -16,6 +17,12 @@ def dominant(findings: Sequence[Finding], study: Assessment) -> Finding | None:
     worst = worst_of(rules, findings)
     own = stated(rules, worst) if worst is not None else None
     return worst if own is not None and (own.category, own.rule) == (study.category, study.rule) else None
+
+
+def concept_of(one: Assessment) -> Code | None:
+    """Return the coded name of the assessment's table; None for a table that is not ours."""
+    rules = next((each for each in map(table, FILES) if (each.table, each.edition) == (one.table, one.edition)), None)
+    return code(rules.concept) if rules is not None else None
 
 
 def gives_category(one: Assessment) -> bool:
