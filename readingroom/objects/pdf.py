@@ -28,10 +28,9 @@ from readingroom.objects.words import (
     assessment_lines,
     reader_sentence,
     shown_date,
+    shown_measure,
     shown_name,
-    shown_number,
     shown_time,
-    shown_unit,
 )
 
 _SECTIONS = (
@@ -205,9 +204,7 @@ def _warnings(content: ReportContent) -> list[str]:
 
 def _row(number: int, item: ContentFinding) -> list[str]:
     finding = item.finding
-    measures = "\n".join(
-        f"{one.code.meaning} {shown_number(one.value)} {shown_unit(one.unit)}".strip() for one in finding.measurements
-    )
+    measures = "\n".join(f"{one.code.meaning} {shown_measure(one)}" for one in finding.measurements)
     certainty = "–" if finding.probability is None else f"{100 * finding.probability:.0f} %"
     source = f"{item.reader.name} {item.reader.version}" if item.reader else "Reading physician"
     decision = {"unread": "not verified", "accepted": "accepted", "edited": "edited", "added": "added"}[item.decision]

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from readingroom.findings.model import Axis, Code, Finding, ReaderState
+from readingroom.findings.codes import code
+from readingroom.findings.model import Axis, Code, Finding, Measurement, ReaderState
 from readingroom.objects.content import ReaderRun, StudyAssessment
 
 _STATE_TEXT = {
@@ -19,6 +20,9 @@ _STATE_TEXT = {
     ReaderState.PARTIAL: "read an incomplete study",
     ReaderState.SUPERSEDED: "superseded",
 }
+
+
+_CHANGES = frozenset(code(name).value for name in ("diameter-change", "volume-change"))
 
 
 def shown_name(person_name: str) -> str:
@@ -57,6 +61,12 @@ def shown_number(value: float) -> str:
 def shown_unit(unit: Code) -> str:
     """Return a unit as people write it: `HU` for UCUM's `[hnsf'U]`, nothing for a bare number."""
     return {"[hnsf'U]": "HU", "1": ""}.get(unit.value, unit.value)
+
+
+def shown_measure(one: Measurement) -> str:
+    """Return a measured value with its unit; a change since an earlier study with its sign."""
+    sign = "+" if one.code.value in _CHANGES and one.value > 0 else ""
+    return f"{sign}{shown_number(one.value)} {shown_unit(one.unit)}".strip()
 
 
 def length_of(axis: Axis) -> float:

@@ -6,6 +6,7 @@ and a partial study never reads as a negative. Pure.
 
 import json
 import math
+from datetime import date, timedelta
 from functools import cache
 from importlib import resources
 from itertools import groupby
@@ -14,7 +15,7 @@ from readingroom.findings.codes import code
 from readingroom.findings.model import Finding
 from readingroom.findings.rules import gives_category
 from readingroom.objects.content import Sections, StudyAssessment
-from readingroom.objects.words import length_of, reader_sentence, shown_number, shown_unit
+from readingroom.objects.words import length_of, reader_sentence, shown_measure, shown_number
 from readingroom.report.model import ReportBody, ReportFinding, ReportInputs, ReportItem, SeriesInfo
 
 _SIZES = ("volume", "diameter", "long-axis", "short-axis")
@@ -37,7 +38,7 @@ def draft(inputs: ReportInputs, previous: ReportBody | None = None) -> ReportBod
     drafted = Sections(
         indication=inputs.indication or _words()["no_indication"],
         technique="\n".join(_technique(series) for series in inputs.series),
-        comparison=inputs.comparison or _words()["no_comparison"],
+        comparison=inputs.comparison or _compared(inputs) or _words()["no_comparison"],
         findings=_findings_text(inputs, items),
         impression=_impression(inputs),
     )
@@ -54,6 +55,18 @@ def draft(inputs: ReportInputs, previous: ReportBody | None = None) -> ReportBod
         drafted=drafted,
         items=items,
         outdated=tuple(name for name in Sections.model_fields if name in outdated),
+    )
+
+
+def _compared(inputs: ReportInputs) -> str:
+    """Return the earlier studies that readers compared the reported findings with, latest first."""
+    now = inputs.header.StudyDate
+    days = sorted({one.days_before for item in inputs.findings if item.run for one in item.finding.earlier})
+    if not days or len(now) != 8:
+        return ""
+    today = date.fromisoformat(now)
+    return "\n".join(
+        _words()["compared"].format(date=(today - timedelta(days=one)).isoformat(), days=one) for one in days
     )
 
 
@@ -112,11 +125,7 @@ def _volume(finding: Finding) -> str:
 def _others(finding: Finding) -> str:
     said = {code(name).value for name in _SIZES}
     return "".join(
-        _words()["other"].format(
-            name=one.code.meaning.lower(),
-            value=shown_number(one.value),
-            unit=f" {shown_unit(one.unit)}".rstrip(),
-        )
+        _words()["other"].format(name=one.code.meaning.lower(), value=shown_measure(one))
         for one in finding.measurements
         if one.code.value not in said
     )

@@ -149,6 +149,7 @@ def test_evidence_rules_and_priors(comparing: House, page: Page, tool: Callable[
     expect(lung_rads.get_by_test_id("assessment-reader")).to_contain_text("the same")
     impression = page.get_by_test_id("report-section-impression")
     expect(impression).to_have_value(re.compile("Lung-RADS 4B: very suspicious. Recommended there:"))
+    expect(page.get_by_test_id("report-section-comparison")).to_have_value(re.compile("study of 2025-09-01"))
     shoot(page, "evidence-accepted")
     findings.first.click()
     page.keyboard.press("r")

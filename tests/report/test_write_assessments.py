@@ -90,16 +90,17 @@ def test_the_draft_says_which_rule_fired_and_what_the_ai_said(body: ReportBody) 
     assert "Lung nodules 1.0 said otherwise: Lung-RADS 3: probably benign, rule some-row." in text
     assert "Fleischner 2017 gives no category: Fleischner 2017 is for patients of 35 years and more." in text
     assert "Fleischner" not in body.sections.impression
+    compared = "Findings of the study of 2025-10-03 (90 days before), compared by the AI reader."
+    assert body.sections.comparison == compared
+    assert "change of mean diameter +2.5 mm" in text
 
 
 def test_every_object_tells_the_same(tmp_path: Path, series: SmallSeries, body: ReportBody) -> None:
     objects = dict(write_objects(body, {}, series.paths, series.digests))
     validate(objects["sr"], tmp_path)
     sr = hd.sr.srread(io.BytesIO(objects["sr"]))
-    of_study = [
-        one for one in items(sr, "Lung-RADS 2022 category") if items(one, "Finding whose category the study has")
-    ]
-    (one,) = of_study
+    dominant_is = "Finding whose category the study has"
+    (one,) = (each for each in items(sr, "Lung-RADS 2022 category") if items(each, dominant_is))
     assert one.ConceptCodeSequence[0].CodeValue == "LungRADS-4B"
     assert body.findings[1].finding.tracking_uid == items(one, dominant_is)[0].UID
     assert items(one, "Rule that fired")[0].TextValue.startswith("Lung-RADS 2022: ")

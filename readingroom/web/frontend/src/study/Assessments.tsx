@@ -48,6 +48,7 @@ function OfStudy({ one, study }: { one: StudyAssessment; study: Study }) {
 export function FindingAssessments({ item }: { item: StudyFinding }) {
   const { assessments, earlier } = item.finding;
   if (!assessments.length && !earlier.length && !item.said.length) return null;
+  const counted = ["accepted", "edited", "added"].includes(item.decision);
   const gone = item.said.filter((said) => !assessments.some((one) => one.table === said.table));
   return (
     <div className="assessments" data-testid="finding-assessments">
@@ -56,7 +57,7 @@ export function FindingAssessments({ item }: { item: StudyFinding }) {
         const said = item.said.find((other) => other.table === one.table);
         return (
           <div key={one.table} className="assessment">
-            <div className="category"><strong>{one.category.meaning}</strong></div>
+            <div className="category"><strong>{one.category.meaning}</strong>{!counted && <span className="muted"> said by AI, not counted</span>}</div>
             {said && !sameAssessment(said, one) && <Said said={said} />}
             <Why one={one} />
           </div>

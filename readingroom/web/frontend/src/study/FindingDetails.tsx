@@ -2,7 +2,7 @@ import type { StudyFinding } from "../api/types";
 import { EvidenceChip } from "../components/Chips";
 import { localTime, measurementText, percent, sideText } from "../format";
 import { FindingAssessments } from "./Assessments";
-import { reasonMeaning } from "./codes";
+import { isChange, reasonMeaning } from "./codes";
 
 /** Everything known of one finding, below its title. */
 export function FindingDetails({ item }: { item: StudyFinding }) {
@@ -21,7 +21,7 @@ export function FindingDetails({ item }: { item: StudyFinding }) {
           {finding.measurements.map((measurement, n) => (
             <div key={n} className="fact">
               <dt title={measurement.method || undefined}>{measurement.code.meaning}</dt>
-              <dd>{measurementText(measurement)}</dd>
+              <dd>{isChange(measurement.code) && measurement.value > 0 && "+"}{measurementText(measurement)}</dd>
             </div>
           ))}
         </dl>
@@ -91,7 +91,7 @@ function Similar({ item }: { item: StudyFinding }) {
   if (!similar.length) return null;
   return (
     <div data-testid="similar">
-      <div className="muted">Nearest cases of the training set of {item.reader}, by the distance of its features (0 is the same):</div>
+      <div className="muted small">Nearest cases of the training set of {item.reader}, by the distance of its features (0 is the same):</div>
       <ol>
         {similar.map((one) => (
           <li key={one.case}>{one.description} <span className="muted number">(distance {one.distance.toFixed(2)}, case {one.case})</span></li>
