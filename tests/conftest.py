@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -116,6 +117,18 @@ def settings(tmp_path: Path) -> Settings:
         quiet_seconds=0.2,
         requests_per_second=100_000,
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of the tiny readers, installed into a folder of its own: readers come by entry point."""
+    target = tmp_path_factory.mktemp("tiny")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
+         "--disable-pip-version-check", "--target", str(target), str(Path(__file__).parent / "tiny_reader")],
+        check=True,
+    )  # fmt: skip
+    return target
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Literal
 
 from readingroom.core.errors import BadInput
@@ -11,6 +10,7 @@ from readingroom.core.sealed import Source
 from readingroom.imaging.header import read_header, text_of
 from readingroom.imaging.series import read_series
 from readingroom.imaging.volume import SeriesProblem
+from readingroom.intake.age import age_years
 from readingroom.intake.content import describe
 from readingroom.intake.quality import measure, missing_slices
 from readingroom.intake.typing import type_series
@@ -110,24 +110,3 @@ def _context(path: Source | None) -> ClinicalContext:
     known: dict[str, Literal["F", "M", "O"]] = {"F": "F", "M": "M", "O": "O"}
     age = age_years(text_of(ds, "PatientAge"), text_of(ds, "PatientBirthDate"), text_of(ds, "StudyDate"))
     return ClinicalContext(age_years=age, sex=known.get(sex), indication="")
-
-
-def age_years(PatientAge: str, PatientBirthDate: str, StudyDate: str) -> float | None:
-    """Age in years at the study: from both dates where they make sense, else from PatientAge (``063Y``)."""
-    born, studied = _date(PatientBirthDate), _date(StudyDate)
-    if born and studied:
-        years = (studied - born).days / 365.25
-        if 0 <= years <= 125:
-            return round(years, 1)
-    units = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-    number, unit = PatientAge[:-1], PatientAge[-1:].upper()
-    if number.isdigit() and unit in units:
-        return round(int(number) * units[unit], 1)
-    return None
-
-
-def _date(text: str) -> date | None:
-    try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
-    except ValueError:
-        return None

@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 from readingroom.core.ids import derived_uid, is_uid, sha256_hex
 from readingroom.findings.codes import code
 from readingroom.findings.codes import digest as codes_digest
-from readingroom.findings.model import Code, Finding, ReaderState, SegmentMask
+from readingroom.findings.model import Assessment, Code, Finding, ReaderState, SegmentMask
 
-ENCODER_VERSION = "2"
+ENCODER_VERSION = "3"
 """Part of every UID: raise it whenever the encoders would write other bytes for the same content."""
 
 RESEARCH_NOTICE = "For research use only. Not for diagnosis or treatment decisions."
@@ -78,6 +78,44 @@ class ReaderRun(_Model):
             "evidence level": self.evidence_level,
         }
         return tuple(f"{name}={value}" for name, value in given.items() if value not in (None, ""))
+
+
+class ReaderAssessment(_Model):
+    """What one reader said of the whole study by a published table."""
+
+    reader: str
+    version: str
+    title: str = ""
+    assessment: Assessment
+
+    @property
+    def name(self) -> str:
+        return self.title or self.reader
+
+
+class StudyAssessment(_Model):
+    """What one published table says of the study: by the findings people stand behind, and by what readers said.
+
+    The rules were applied again to what was accepted, edited or added; that is ``stated``, and what is signed. In what
+    is written of a reading, before anybody has looked, ``stated`` is the reader's.
+    """
+
+    table: str
+    edition: str
+    stated: Assessment | None = None
+    """None: nothing that people stand behind supports a category."""
+    dominant: str = ""
+    """Id of the finding whose category the study has; empty where it is no finding's."""
+    unjudged: int = 0
+    """Nodules that nobody has judged: ``stated`` does not count them."""
+    readers: tuple[ReaderAssessment, ...] = ()
+
+    def differing(self) -> tuple[ReaderAssessment, ...]:
+        """Return what readers said otherwise: another category, or by another rule."""
+        if self.stated is None:
+            return self.readers
+        ours = (self.stated.category, self.stated.rule)
+        return tuple(one for one in self.readers if (one.assessment.category, one.assessment.rule) != ours)
 
 
 class ObjectRef(_Model):
@@ -161,6 +199,8 @@ class ReportContent:
     title: str = "Imaging report"
     findings: tuple[ContentFinding, ...] = ()
     readers: tuple[ReaderRun, ...] = ()
+    assessments: tuple[StudyAssessment, ...] = ()
+    """Of the study, by published tables."""
     sections: Sections = field(default_factory=Sections)
     verifier: Person | None = None
     """None: nobody has verified this (an AI object before signing, or a preview)."""

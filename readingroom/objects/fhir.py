@@ -13,14 +13,16 @@ from typing import Any
 from fhir.resources.R4B.bundle import Bundle
 
 from readingroom.findings.codes import code, system
-from readingroom.findings.model import Code, Measurement
+from readingroom.findings.model import Assessment, Code, Measurement
+from readingroom.findings.rules import NOT_APPLICABLE, concept_of, gives_category
 from readingroom.objects.common import MANUFACTURER
-from readingroom.objects.content import ContentFinding, ReaderRun, ReportContent
+from readingroom.objects.content import ContentFinding, ReaderRun, ReportContent, StudyAssessment
 from readingroom.objects.source import plain_text, tidy_header
-from readingroom.objects.words import shown_date, shown_time
+from readingroom.objects.words import assessment_lines, shown_date, shown_time
 
 Resource = dict[str, Any]
 _GENDER = {"F": "female", "M": "male", "O": "other"}
+_IMAGING = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "imaging"}]}
 _RADIOLOGY = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD"}]}
 
 
@@ -31,6 +33,7 @@ def encode_fhir(content: ReportContent, pdf: bytes | None = None) -> bytes:
     """
     devices = {(run.reader, run.version): _device(content, run) for run in content.readers}
     observations = [_observation(content, item) for item in content.findings]
+    observations += [found for one in content.assessments if (found := _assessment(content, one))]
     report = _report(content, observations, list(devices.values()), pdf)
     resources = [report, _patient(content), _imaging_study(content), *devices.values(), *observations]
     bundle = {
@@ -185,6 +188,14 @@ def _observation(content: ReportContent, item: ContentFinding) -> Resource:
         components.append(
             {"code": _concept(code("laterality")), "valueCodeableConcept": _concept(code(finding.side.value))}
         )
+    components += [
+        {"code": _concept(one.concept), "valueCodeableConcept": _concept(one.value)} for one in finding.characteristics
+    ]
+    components += [
+        {"code": _concept(name), "valueCodeableConcept": _concept(one.category)}
+        for one in finding.assessments
+        if (name := concept_of(one)) is not None and gives_category(one)
+    ]
     tracking = content.tracking_uid(finding)
     remarks = (f"Decision: {item.decision}.", item.text, finding.comment)
     observation = {
@@ -192,9 +203,7 @@ def _observation(content: ReportContent, item: ContentFinding) -> Resource:
         "id": _id(content, "observation", tracking, finding.id),
         "identifier": [_uid_identifier(tracking)],
         "status": "preliminary" if item.decision == "unread" else "final",
-        "category": [
-            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "imaging"}]}
-        ],
+        "category": [_IMAGING],
         "code": _concept(code("finding")),
         "subject": _reference(content, "patient"),
         "effectiveDateTime": _study_moment(content),
@@ -208,6 +217,42 @@ def _observation(content: ReportContent, item: ContentFinding) -> Resource:
         "note": [{"text": plain_text(text)} for text in remarks if text],
     }
     return _without_empty(observation)
+
+
+def _assessment(content: ReportContent, one: StudyAssessment) -> Resource | None:
+    """Return what a published table says of the study; None where nothing supports it, or it is no table of ours."""
+    stated = one.stated
+    name = concept_of(stated) if stated is not None else None
+    if stated is None or name is None:
+        return None
+    findings = [item.finding for item in content.findings]
+    leading = next((finding for finding in findings if finding.id == one.dominant), None)
+    from_finding = (
+        [_reference(content, "observation", content.tracking_uid(leading), leading.id)] if leading is not None else []
+    )
+    placed = gives_category(stated)
+    observation = {
+        "resourceType": "Observation",
+        "id": _id(content, "assessment", one.table, one.edition),
+        "status": "final" if content.verified else "preliminary",
+        "category": [_IMAGING],
+        "code": _concept(name),
+        "subject": _reference(content, "patient"),
+        "effectiveDateTime": _study_moment(content),
+        "issued": content.at.isoformat(),
+        "valueCodeableConcept": _concept(stated.category) if placed else None,
+        "dataAbsentReason": None if placed else _absent(stated),
+        "method": {"text": f"{one.table} {one.edition}, rule {stated.rule}"},
+        "performer": [{"display": content.verifier.name}] if content.verifier else [],
+        "derivedFrom": [_reference(content, "study"), *from_finding],
+        "note": [{"text": plain_text(text)} for text in assessment_lines(one, findings)],
+    }
+    return _without_empty(observation)
+
+
+def _absent(stated: Assessment) -> Resource:
+    absent = "not-applicable" if stated.category == NOT_APPLICABLE else "unknown"
+    return {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": absent}]}
 
 
 def _component(one: Measurement) -> Resource:

@@ -20,10 +20,18 @@ from pydicom.uid import EncapsulatedPDFStorage
 
 from readingroom.core.errors import BadInput
 from readingroom.findings.model import Finding
+from readingroom.findings.rules import gives_category
 from readingroom.objects.common import MANUFACTURER, MODEL, finish, named
 from readingroom.objects.content import ENCODER_VERSION, ContentFinding, ReportContent, StudyHeader
 from readingroom.objects.source import plain_text, short
-from readingroom.objects.words import reader_sentence, shown_date, shown_name, shown_number, shown_time, shown_unit
+from readingroom.objects.words import (
+    assessment_lines,
+    reader_sentence,
+    shown_date,
+    shown_measure,
+    shown_name,
+    shown_time,
+)
 
 _SECTIONS = (
     ("indication", "Indication"),
@@ -146,6 +154,11 @@ def _data(content: ReportContent) -> dict[str, object]:
         ],
         "rows": [_row(number + 1, item) for number, item in enumerate(content.findings)],
         "empty": "No findings accepted." if content.verified else "No findings accepted yet.",
+        "assessments": [
+            [one.stated.category.meaning, "\n".join(assessment_lines(one, [item.finding for item in content.findings]))]
+            for one in content.assessments
+            if one.stated is not None
+        ],
         "readers": [reader_sentence(run) for run in content.readers] or ["No AI reader has run on this study."],
         "signature": _signature(content),
         "addenda": [
@@ -191,9 +204,7 @@ def _warnings(content: ReportContent) -> list[str]:
 
 def _row(number: int, item: ContentFinding) -> list[str]:
     finding = item.finding
-    measures = "\n".join(
-        f"{one.code.meaning} {shown_number(one.value)} {shown_unit(one.unit)}".strip() for one in finding.measurements
-    )
+    measures = "\n".join(f"{one.code.meaning} {shown_measure(one)}" for one in finding.measurements)
     certainty = "–" if finding.probability is None else f"{100 * finding.probability:.0f} %"
     source = f"{item.reader.name} {item.reader.version}" if item.reader else "Reading physician"
     decision = {"unread": "not verified", "accepted": "accepted", "edited": "edited", "added": "added"}[item.decision]
@@ -207,7 +218,8 @@ def _what(finding: Finding) -> str:
         parts.append(finding.site.meaning.lower())
     if finding.side and finding.side.value:
         parts.append(finding.side.value)
-    return ", ".join(parts)
+    categories = [one.category.meaning for one in finding.assessments if gives_category(one)]
+    return "\n".join([", ".join(parts), *categories])
 
 
 def _signature(content: ReportContent) -> str:

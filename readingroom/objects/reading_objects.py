@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from readingroom.core.sealed import Source
-from readingroom.findings.model import Reading, SegmentMask
-from readingroom.objects.content import ContentFinding, ReaderRun, ReportContent, seed_of
+from readingroom.findings.model import Assessment, Reading, SegmentMask
+from readingroom.findings.rules import concept_of, dominant
+from readingroom.objects.content import ContentFinding, ReaderRun, ReportContent, StudyAssessment, seed_of
 from readingroom.objects.seg import encode_segs
 from readingroom.objects.source import read_sources, study_moment
 from readingroom.objects.sr import encode_sr
@@ -49,12 +50,13 @@ def encode_reading(
             reading.weights_sha256,
             reading.configuration_sha256,
             # A reading made again after a failure is another reading of the same images.
-            reading.model_dump_json(include={"state", "reason", "findings"}),
+            reading.model_dump_json(include={"state", "reason", "findings", "assessments"}),
             at.isoformat(),
         ),
         findings=tuple(
             ContentFinding(finding, "unread", run, mask=segments.get(finding.segment)) for finding in reading.findings
         ),
+        assessments=tuple(_assessment(one, reading) for one in reading.assessments),
         readers=(run,),
         partial=partial,
         simulated=simulated,
@@ -62,6 +64,11 @@ def encode_reading(
     )
     segs = encode_segs(content)
     return [*((seg.role, seg.data) for seg in segs), ("sr", encode_sr(content, segs))]
+
+
+def _assessment(one: Assessment, reading: Reading) -> StudyAssessment:
+    leading = dominant(reading.findings, one) if concept_of(one) is not None else None
+    return StudyAssessment(table=one.table, edition=one.edition, stated=one, dominant=leading.id if leading else "")
 
 
 def reader_run(reading: Reading, title: str = "") -> ReaderRun:

@@ -67,6 +67,7 @@ from readingroom.objects.content import (
 )
 from readingroom.objects.seg import SegObject
 from readingroom.objects.source import account_name, plain_text, short
+from readingroom.objects.sr_assessments import characteristic_item, finding_item, study_item
 from readingroom.objects.words import length_of, reader_sentence
 
 # The same device wrote every document of these encoders.
@@ -117,7 +118,7 @@ def encode_sr(content: ReportContent, segs: Sequence[SegObject] = ()) -> bytes:
     )
     if content.verified:
         document.VerifyingObserverSequence = _verifying_observers(content)
-    if content.verdicts:
+    if any(e.value == OWN_SCHEME for e in document.iterall() if e.keyword == "CodingSchemeDesignator"):
         document.CodingSchemeIdentificationSequence = [_own_scheme()]
     return finish(document, content)
 
@@ -351,9 +352,11 @@ def _measurement(one: FindingMeasurement) -> Measurement:
 
 def _evaluations(item: ContentFinding) -> list[QualitativeEvaluation]:
     side = item.finding.side
+    evaluations = [characteristic_item(one) for one in item.finding.characteristics]
+    evaluations += [found for one in item.finding.assessments if (found := finding_item(one)) is not None]
     if item.finding.site is None and side is not None and side.value is not None:
-        return [QualitativeEvaluation(named("laterality"), named(side.value))]
-    return []
+        evaluations.append(QualitativeEvaluation(named("laterality"), named(side.value)))
+    return evaluations
 
 
 def _remarks(content: ReportContent, item: ContentFinding) -> list[str]:
@@ -432,6 +435,7 @@ def _whole_study(content: ReportContent) -> ContainerContentItem:
         # Coded only where a person said it, of a whole study, and nothing is found: else machines read a negative.
         if content.verified and not content.findings and not content.partial:
             items.append(CodeContentItem(named("finding"), named("finding-absent"), _CONTAINS))
+    items.extend(found for one in content.assessments if (found := study_item(one, content)) is not None)
     for section, text in content.sections.model_dump().items():
         if text.strip():
             say(_SECTION_CODES[section], text.strip())

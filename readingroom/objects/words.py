@@ -1,11 +1,13 @@
 """DICOM values as people read them: names, dates, times, numbers; and what became of a reader, in a sentence."""
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from readingroom.findings.model import Axis, Code, ReaderState
-from readingroom.objects.content import ReaderRun
+from readingroom.findings.codes import code
+from readingroom.findings.model import Axis, Code, Finding, Measurement, ReaderState
+from readingroom.objects.content import ReaderRun, StudyAssessment
 
 _STATE_TEXT = {
     ReaderState.NOT_APPLICABLE: "not applicable",
@@ -18,6 +20,9 @@ _STATE_TEXT = {
     ReaderState.PARTIAL: "read an incomplete study",
     ReaderState.SUPERSEDED: "superseded",
 }
+
+
+_CHANGES = frozenset(code(name).value for name in ("diameter-change", "volume-change"))
 
 
 def shown_name(person_name: str) -> str:
@@ -58,9 +63,35 @@ def shown_unit(unit: Code) -> str:
     return {"[hnsf'U]": "HU", "1": ""}.get(unit.value, unit.value)
 
 
+def shown_measure(one: Measurement) -> str:
+    """Return a measured value with its unit; a change since an earlier study with its sign."""
+    sign = "+" if one.code.value in _CHANGES and one.value > 0 else ""
+    return f"{sign}{shown_number(one.value)} {shown_unit(one.unit)}".strip()
+
+
 def length_of(axis: Axis) -> float:
     """Return the length of an axis, mm."""
     return math.dist(axis.start_lps_mm, axis.end_lps_mm)
+
+
+def assessment_lines(one: StudyAssessment, findings: Sequence[Finding]) -> list[str]:
+    """Return what a table says of the study, a line a thing: rule, why, dominant finding by its number, advice.
+
+    Empty where nothing supports a category.
+    """
+    stated = one.stated
+    if stated is None:
+        return []
+    number = next((n for n, finding in enumerate(findings, 1) if finding.id == one.dominant), None)
+    lines = [f"{one.table} {one.edition}, rule {stated.rule}: {'; '.join(stated.because)}."]
+    lines += [f"Dominant: finding {number}."] if number is not None else []
+    lines += [f"Recommended there: {stated.advice}"] if stated.advice else []
+    lines += [f"Nobody said: {', '.join(stated.missing)}."] if stated.missing else []
+    lines += [f"Nodules that nobody has judged do not count: {one.unjudged}."] if one.unjudged else []
+    return lines + [
+        f"{said.name} {said.version} said otherwise: {said.assessment.category.meaning}, rule {said.assessment.rule}."
+        for said in one.differing()
+    ]
 
 
 def reader_sentence(run: ReaderRun) -> str:

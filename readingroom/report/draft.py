@@ -6,14 +6,16 @@ and a partial study never reads as a negative. Pure.
 
 import json
 import math
+from datetime import date, timedelta
 from functools import cache
 from importlib import resources
 from itertools import groupby
 
 from readingroom.findings.codes import code
 from readingroom.findings.model import Finding
-from readingroom.objects.content import Sections
-from readingroom.objects.words import length_of, reader_sentence, shown_number, shown_unit
+from readingroom.findings.rules import gives_category
+from readingroom.objects.content import Sections, StudyAssessment
+from readingroom.objects.words import length_of, reader_sentence, shown_measure, shown_number
 from readingroom.report.model import ReportBody, ReportFinding, ReportInputs, ReportItem, SeriesInfo
 
 _SIZES = ("volume", "diameter", "long-axis", "short-axis")
@@ -36,7 +38,7 @@ def draft(inputs: ReportInputs, previous: ReportBody | None = None) -> ReportBod
     drafted = Sections(
         indication=inputs.indication or _words()["no_indication"],
         technique="\n".join(_technique(series) for series in inputs.series),
-        comparison=inputs.comparison or _words()["no_comparison"],
+        comparison=inputs.comparison or _compared(inputs) or _words()["no_comparison"],
         findings=_findings_text(inputs, items),
         impression=_impression(inputs),
     )
@@ -53,6 +55,18 @@ def draft(inputs: ReportInputs, previous: ReportBody | None = None) -> ReportBod
         drafted=drafted,
         items=items,
         outdated=tuple(name for name in Sections.model_fields if name in outdated),
+    )
+
+
+def _compared(inputs: ReportInputs) -> str:
+    """Return the earlier studies that readers compared the reported findings with, latest first."""
+    now = inputs.header.StudyDate
+    days = sorted({one.days_before for item in inputs.findings if item.run for one in item.finding.earlier})
+    if not days or len(now) != 8:
+        return ""
+    today = date.fromisoformat(now)
+    return "\n".join(
+        _words()["compared"].format(date=(today - timedelta(days=one)).isoformat(), days=one) for one in days
     )
 
 
@@ -111,11 +125,7 @@ def _volume(finding: Finding) -> str:
 def _others(finding: Finding) -> str:
     said = {code(name).value for name in _SIZES}
     return "".join(
-        _words()["other"].format(
-            name=one.code.meaning.lower(),
-            value=shown_number(one.value),
-            unit=f" {shown_unit(one.unit)}".rstrip(),
-        )
+        _words()["other"].format(name=one.code.meaning.lower(), value=shown_measure(one))
         for one in finding.measurements
         if one.code.value not in said
     )
@@ -141,12 +151,65 @@ def _findings_text(inputs: ReportInputs, items: tuple[ReportItem, ...]) -> str:
         lines.append(words["no_further"])
     elif not items:
         lines.append(words["none_no_further" if inputs.no_further_findings else "none"])
+    lines += [assessment_sentence(one, inputs) for one in inputs.assessments if one.stated is not None]
     lines.append("")
     if inputs.readers:
         lines += [words["readers_heading"], *(reader_sentence(run) for run in inputs.readers)]
     else:
         lines.append(words["no_readers"])
     return "\n".join(lines)
+
+
+def assessment_sentence(one: StudyAssessment, inputs: ReportInputs) -> str:
+    """Return what a table says of the study: category, rule and why, dominant finding, recommendation, what is open.
+
+    Where a reader said otherwise that is said too. Raises ValueError where nothing supports a category.
+    """
+    stated, words = one.stated, _words()
+    if stated is None:
+        raise ValueError("nothing that people stand behind supports a category")
+    leading = next((item for item in inputs.findings if item.finding.id == one.dominant), None)
+    readers = "".join(
+        words["assessment_reader"].format(
+            reader=f"{said.name} {said.version}", category=said.assessment.category.meaning, rule=said.assessment.rule
+        )
+        for said in one.differing()
+    )
+    because = "; ".join(text.rstrip(".") for text in stated.because)
+    if not gives_category(stated):
+        return words["assessment_none"].format(table=one.table, edition=one.edition, because=because, readers=readers)
+    return words["assessment"].format(
+        category=stated.category.meaning,
+        table=one.table,
+        edition=one.edition,
+        rule=stated.rule,
+        because=because,
+        dominant=_dominant(leading) if leading and len(inputs.findings) > 1 else "",
+        advice=words["assessment_advice"].format(advice=stated.advice.rstrip(".")) if stated.advice else "",
+        missing=words["assessment_missing"].format(missing=", ".join(stated.missing)) if stated.missing else "",
+        unjudged=words["assessment_unjudged"].format(count=one.unjudged) if one.unjudged else "",
+        readers=readers,
+    )
+
+
+def _dominant(item: ReportFinding) -> str:
+    words = _words()
+    return words["assessment_dominant"].format(
+        what=item.finding.code.meaning.lower(),
+        place=_place(item.finding),
+        size=_size(item.finding),
+        image=words["image"].format(number=item.image_number) if item.image_number is not None else "",
+    )
+
+
+def _assessment_lines(inputs: ReportInputs) -> list[str]:
+    """Return the category and recommendation of each table that gives one."""
+    words, lines = _words(), []
+    for one in inputs.assessments:
+        if one.stated is not None and gives_category(one.stated):
+            name = "impression_assessment" if one.stated.advice else "impression_assessment_plain"
+            lines.append(words[name].format(category=one.stated.category.meaning, advice=one.stated.advice.rstrip(".")))
+    return lines
 
 
 def _impression(inputs: ReportInputs) -> str:
@@ -159,7 +222,8 @@ def _impression(inputs: ReportInputs) -> str:
         what = "; ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in counted)
         name = "impression_one" if len(inputs.findings) == 1 else "impression_many"
         text = words[name].format(count=len(inputs.findings), what=what)
-    return "\n".join([*([words["partial"].format(reason=inputs.partial)] if inputs.partial else []), text])
+    partial = [words["partial"].format(reason=inputs.partial)] if inputs.partial else []
+    return "\n".join([*partial, text, *_assessment_lines(inputs)])
 
 
 def _technique(series: SeriesInfo) -> str:

@@ -18,6 +18,7 @@ from readingroom.objects.content import (
     ObjectRef,
     ReaderRun,
     Sections,
+    StudyAssessment,
     StudyHeader,
 )
 
@@ -70,6 +71,8 @@ class ReportInputs(_Model):
     findings: tuple[ReportFinding, ...] = ()
     verdicts: tuple[FindingVerdict, ...] = ()
     """On every finding of the readers, also on those that are not in the report."""
+    assessments: tuple[StudyAssessment, ...] = ()
+    """By published tables, from ``findings``: each of them carries its own."""
     readers: tuple[ReaderRun, ...] = ()
     series: tuple[SeriesInfo, ...] = ()
     indication: str = ""

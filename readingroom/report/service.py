@@ -28,6 +28,7 @@ _INPUT_WORDS = {
     "header": "the patient or study header",
     "findings": "the accepted findings",
     "verdicts": "a verdict",
+    "assessments": "an assessment",
     "readers": "the state of a reader",
     "series": "the series",
     "indication": "the indication",

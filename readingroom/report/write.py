@@ -84,6 +84,7 @@ def content_of(
             )
             for item in body.findings
         ),
+        assessments=body.assessments,
         readers=body.readers,
         sections=body.sections,
         verifier=_verifier(body),

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from readingroom.archive.tables import Study
+from readingroom.archive.tables import Study, StudyRevision
 from readingroom.findings.model import Finding, ReaderState, Reading
 from readingroom.readers.tables import ReadingRow
 from readingroom.review.model import Decision, NoFurtherFindings
@@ -56,6 +56,18 @@ def current_readings(session: Session, study: Study) -> list[ReadingRow]:
     """Return the readings of the study's current revision, by reader."""
     rows = select(ReadingRow).where(ReadingRow.study_id == study.id, ReadingRow.revision == study.revision)
     return list(session.scalars(rows.order_by(ReadingRow.reader, ReadingRow.version)))
+
+
+def partial_of(session: Session, study: Study) -> str:
+    """Return why the study's current revision is partial; empty where it is not."""
+    return (
+        session.scalar(
+            select(StudyRevision.partial).where(
+                StudyRevision.study_id == study.id, StudyRevision.number == study.revision
+            )
+        )
+        or ""
+    )
 
 
 def decide(revision: int, readings: Iterable[ReadingRow], verdicts: Sequence[VerdictRow]) -> Decisions:

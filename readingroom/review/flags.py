@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from readingroom.archive.tables import Study, StudyRevision
+from readingroom.archive.tables import Study
 from readingroom.findings.model import ReaderState
 from readingroom.readers.tables import ReadingRow
 from readingroom.report.model import Flag
 from readingroom.report.tables import ReportRow
-from readingroom.review.decisions import Decisions
+from readingroom.review.decisions import Decisions, partial_of
 from readingroom.review.header import header_of_study
 from readingroom.worklist.items import SIGNED_STATES
 
@@ -43,10 +43,7 @@ def _study_flags(session: Session, study: Study) -> list[Flag]:
                 needs_acknowledgement=True,
             )
         )
-    partial = session.scalar(
-        select(StudyRevision.partial).where(StudyRevision.study_id == study.id, StudyRevision.number == study.revision)
-    )
-    if partial:
+    if partial := partial_of(session, study):
         flags.append(
             Flag(
                 code="partial",

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from readingroom.findings.model import Finding, Reading
+from readingroom.findings.model import Assessment, Finding, Reading
+from readingroom.objects.content import StudyAssessment
 from readingroom.report.model import Flag
 from readingroom.worklist.items import StudySummary
 
@@ -63,7 +64,11 @@ class ReadingView(_Model):
 
 
 class FindingView(_Model):
-    """A finding as it stands now (after edits); ``original`` is what the reader said where a person edited it."""
+    """A finding as it stands now (after edits); ``original`` is what the reader said where a person edited it.
+
+    What goes into the report carries its growth and assessments by the rules as applied to all that does, ``said`` are
+    those the reader gave it.
+    """
 
     finding: Finding
     reading_id: str | None
@@ -77,6 +82,7 @@ class FindingView(_Model):
     reason_code: str = ""
     reason_text: str = ""
     original: Finding | None = None
+    said: tuple[Assessment, ...] = ()
 
 
 class NoFurtherFindings(_Model):
@@ -99,6 +105,7 @@ class Study(StudySummary):
     series: tuple[SeriesView, ...]
     readings: tuple[ReadingView, ...]
     findings: tuple[FindingView, ...]
+    assessments: tuple[StudyAssessment, ...]
     no_further_findings: NoFurtherFindings | None
     tasks: tuple[TaskView, ...]
     can: tuple[str, ...]

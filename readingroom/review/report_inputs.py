@@ -3,20 +3,21 @@
 The same study always gives the same inputs, so that signing can tell whether anything changed since the draft.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from readingroom.archive.tables import Instance, Series, Study, StudyRevision
+from readingroom.archive.tables import Instance, Series, Study
 from readingroom.findings.codes import own
 from readingroom.findings.model import Finding, ImagePlace, PatientPlace, ReaderState, Reading
 from readingroom.objects.content import FindingVerdict, ReaderRun
 from readingroom.readers.tables import ReadingRow
 from readingroom.report.model import ReportFinding, ReportInputs, SeriesInfo
-from readingroom.review.decisions import Decided, Decisions, current_readings, decide, verdicts_of
+from readingroom.review.assessing import assessed
+from readingroom.review.decisions import Decided, current_readings, decide, partial_of, verdicts_of
 from readingroom.review.header import header_of_study
 from readingroom.review.reasons import reject_reasons
 
@@ -25,17 +26,16 @@ def report_inputs(session: Session, study: Study) -> ReportInputs:
     """Return the inputs of the study's report as of now."""
     readings = current_readings(session, study)
     decided = decide(study.revision, readings, verdicts_of(session, study.id))
-    partial = session.scalar(
-        select(StudyRevision.partial).where(StudyRevision.study_id == study.id, StudyRevision.number == study.revision)
-    )
+    rules = assessed(session, study, decided, readings)
     return ReportInputs(
         revision=study.revision,
         header=header_of_study(study),
-        findings=_findings(session, study, decided),
+        findings=_findings(session, study, rules.findings),
         verdicts=tuple(_verdict(d, d.reading) for d in decided.findings if d.reading is not None),
+        assessments=rules.study,
         readers=tuple(_run(row) for row in readings if row.state != ReaderState.SUPERSEDED),
         series=_series(session, study),
-        partial=partial or "",
+        partial=partial_of(session, study),
         no_further_findings=decided.no_further_findings is not None,
         simulated=study.simulated,
     )
@@ -56,12 +56,12 @@ def _run(row: ReadingRow) -> ReaderRun:
     )
 
 
-def _findings(session: Session, study: Study, decided: Decisions) -> tuple[ReportFinding, ...]:
+def _findings(session: Session, study: Study, findings: Iterable[Decided]) -> tuple[ReportFinding, ...]:
     looked = {
         series.SeriesInstanceUID: series.quality or {}
         for series in session.scalars(select(Series).where(Series.study_id == study.id))
     }
-    return tuple(_finding(session, d, looked) for d in decided.findings if d.reported)
+    return tuple(_finding(session, d, looked) for d in findings if d.reported)
 
 
 def _finding(session: Session, d: Decided, looked: Mapping[str, Mapping[str, Any]]) -> ReportFinding:

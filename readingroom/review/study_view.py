@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from readingroom.archive.tables import Instance, Series
 from readingroom.archive.tables import Study as StudyRow
 from readingroom.core.errors import NotFound
-from readingroom.findings.model import Reading
+from readingroom.findings.model import Assessment, Reading
 from readingroom.readers.tables import ReadingRow
+from readingroom.review.assessing import assessed, said_of
 from readingroom.review.decisions import Decided, current_readings, decide, verdicts_of
 from readingroom.review.flags import flags_of
 from readingroom.review.model import FindingView, ImageView, ReadingView, SeriesView, Study, TaskView
@@ -31,13 +32,16 @@ def study_view(session: Session, study_id: str, can: Iterable[str], *, glass_unt
     readings = current_readings(session, study)
     decided = decide(study.revision, readings, verdicts_of(session, study_id))
     summary = summarise(session, [study_id])[study_id]
+    rules = assessed(session, study, decided, readings)
+    said = {d.finding.id: said_of(d) for d in decided.findings}
     return Study(
         **dict(summary),
         StudyInstanceUID=study.StudyInstanceUID,
         flags=flags_of(session, study, readings, decided),
         series=_series(session, study_id),
         readings=tuple(_reading(row) for row in readings),
-        findings=tuple(_finding(study_id, d) for d in decided.findings),
+        findings=tuple(_finding(study_id, d, said[d.finding.id]) for d in rules.findings),
+        assessments=rules.study,
         no_further_findings=decided.no_further_findings,
         tasks=tuple(
             TaskView(id=task.id, kind=task.kind, text=task.text, created_at=task.created_at)
@@ -64,7 +68,7 @@ def _reading(row: ReadingRow) -> ReadingView:
     )
 
 
-def _finding(study_id: str, d: Decided) -> FindingView:
+def _finding(study_id: str, d: Decided, said: tuple[Assessment, ...]) -> FindingView:
     body = d.reading.body if d.reading else None
     segment = d.finding.segment
     # A heat map lies on the segment's box: a finding that a person moved away from its segment has neither.
@@ -83,6 +87,7 @@ def _finding(study_id: str, d: Decided) -> FindingView:
         reason_code=d.reason_code,
         reason_text=d.reason_text,
         original=d.original,
+        said=said,
     )
 
 

@@ -15,7 +15,9 @@ from readingroom.core.audit import AuditCode, record
 from readingroom.core.clock import utc_now
 from readingroom.core.errors import BadInput, Conflict, NotFound
 from readingroom.core.ids import derived_uid, new_id
-from readingroom.findings.model import Evidence, Finding, ImagePlace, PatientPlace, Side, StudyPlace
+from readingroom.findings.codes import code
+from readingroom.findings.model import Evidence, Finding, ImagePlace, Measurement, PatientPlace, Side, StudyPlace
+from readingroom.findings.rules import GROWTH_CODES
 from readingroom.report.tables import ReportRow
 from readingroom.review.decisions import Decided, decisions
 from readingroom.review.model import VerdictInput
@@ -130,6 +132,9 @@ def _added(verdict: VerdictInput, study: Study, present: dict[str, Decided]) -> 
         update={
             "id": finding_id,
             "evidence": Evidence(),
+            # What the tables say of it is worked out here, and nobody has compared it with earlier studies.
+            "assessments": (),
+            "earlier": (),
             "segment": "",
             "tracking_uid": tracking_uid,
             "tracking_id": given.tracking_id or "added by radiologist",
@@ -153,13 +158,24 @@ def _edited(standing: Decided, after: Finding | None) -> Finding:
     ):
         raise BadInput("An edit may not change the frame of reference.")
     changed = {key: getattr(after, key) for key in ("place", "measurements", "axes", "side", "site", "comment")}
-    same_shape = (after.place, after.measurements, after.axes) == (now.place, now.measurements, now.axes)
+    same_shape = (after.place, _sizes(after), after.axes) == (now.place, _sizes(now), now.axes)
     if not same_shape:
-        # The reader's outline no longer fits what the person says: it is not written under the edited finding.
+        # The reader's outline no longer fits what the person says: it is not written under the edited finding, and
+        # its volume goes with it unless the person gave another: growth is worked out from volumes.
         changed["segment"] = ""
+        changed["measurements"] = tuple(one for one in after.measurements if not _of_outline(one, now))
     if _moved_mm(now, after) > SIDE_MAY_CHANGE_MM and after.side == now.side and now.side is not None:
         changed["side"] = Side(value=now.side.value, witnesses=now.side.witnesses, agree=False)
     return now.model_copy(update=changed)
+
+
+def _of_outline(one: Measurement, now: Finding) -> bool:
+    return bool(now.segment) and one.code.value == code("volume").value and one in now.measurements
+
+
+def _sizes(finding: Finding) -> tuple[Measurement, ...]:
+    """What was measured in this study. The change since an earlier one is worked out from it, not measured."""
+    return tuple(one for one in finding.measurements if one.code.value not in GROWTH_CODES)
 
 
 def _moved_mm(before: Finding, after: Finding) -> float:

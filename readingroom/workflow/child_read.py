@@ -15,13 +15,13 @@ import numpy as np
 from readingroom.core.errors import ReadingRoomError
 from readingroom.core.sealed import Source, source_from_json
 from readingroom.findings.heat_map import heat_map_to_bytes
-from readingroom.findings.model import ReaderState, Reading
+from readingroom.findings.model import Finding, ReaderState, Reading
 from readingroom.intake.study import load_study
 from readingroom.learning.models.loading import load_all
 from readingroom.learning.models.serving import Package
-from readingroom.readers.contract import ReadingOutput, ReadingRequest, TypedSeries
+from readingroom.readers.contract import Card, PriorReading, ReadingOutput, ReadingRequest, TypedSeries
 from readingroom.readers.registry import LoadedReader
-from readingroom.readers.runner import run_reader
+from readingroom.readers.runner import PRIORS, run_reader
 from readingroom.workflow.child import report_progress
 
 Json = dict[str, Any]
@@ -66,10 +66,28 @@ def read(request: Json) -> Json:
             series=found.series,
             context=found.context,
             partial=bool(request["partial"]),
+            priors=_priors(request, loaded.reader.card),
         ),
         report_progress,
     )
     return {"reading": reading.model_dump(mode="json"), "arrays": _write_arrays(output)}
+
+
+def _priors(request: Json, card: Card) -> tuple[PriorReading, ...]:
+    """Return the earlier readings for a card that declares them: only findings of the kinds it finds.
+
+    A study that this reader did not look at, and without any such finding, says nothing and is left out.
+    """
+    if PRIORS not in card.context:
+        return ()
+    kinds = {(one.scheme, one.value) for one in card.finds}
+    priors = []
+    for one in request["priors"]:
+        findings = tuple(Finding.model_validate(finding) for finding in one["findings"])
+        ours = tuple(finding for finding in findings if (finding.code.scheme, finding.code.value) in kinds)
+        if ours or one["read"]:
+            priors.append(PriorReading(days_before=one["days_before"], findings=ours))
+    return tuple(priors)
 
 
 def _load(request: Json) -> list[LoadedReader]:

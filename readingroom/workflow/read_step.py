@@ -23,6 +23,7 @@ from readingroom.learning.models.serving import package_of
 from readingroom.readers.tables import ReadingRow
 from readingroom.workflow.current import UNFINISHED, is_current
 from readingroom.workflow.intake_step import sources_by_series
+from readingroom.workflow.priors import priors_of
 from readingroom.workflow.process import ChildFailed, ChildStopped, run_child, scratch
 from readingroom.workflow.rooms import Rooms
 from readingroom.worklist.priority import triage_level
@@ -100,6 +101,7 @@ def _begin(rooms: Rooms, reading_id: str) -> dict[str, Any] | None:
             "study_instance_uid": study.StudyInstanceUID,
             "files": sources_by_series(rooms, [f for f in files if f.SeriesInstanceUID in wanted]),
             "partial": partial or "",
+            "priors": priors_of(session, study, row.reader),
         }
 
 

@@ -27,6 +27,7 @@ from readingroom.readers.tables import ReadingRow
 from readingroom.workflow.current import is_current
 from readingroom.workflow.engine import Payload, Steps
 from readingroom.workflow.intake_step import sources_by_series
+from readingroom.workflow.priors import priors_of
 from readingroom.workflow.process import ChildFailed, ChildStopped, run_child, scratch
 from readingroom.workflow.read_step import READ_STATES, checked_reading
 from readingroom.workflow.rooms import Rooms
@@ -121,6 +122,7 @@ def _request(session: Session, rooms: Rooms, study_id: str, revision: int, model
         "study_instance_uid": study.StudyInstanceUID,
         "files": sources_by_series(rooms, revision_files(session, study_id, revision)),
         "partial": partial or "",
+        "priors": priors_of(session, study, row.reader),
     }
 
 

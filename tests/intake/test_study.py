@@ -8,8 +8,9 @@ import pytest
 from pydicom.dataset import Dataset
 
 from readingroom.imaging.simulate import write_chest_ct
+from readingroom.intake.age import age_years
 from readingroom.intake.quality import MEASURES
-from readingroom.intake.study import age_years, load_study
+from readingroom.intake.study import load_study
 
 Make = Callable[..., list[Dataset]]
 

@@ -2,8 +2,6 @@
 
 import io
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,20 +29,6 @@ from readingroom.workflow.installed import Installed
 from readingroom.workflow.revise import settle_held
 from readingroom.workflow.rooms import Rooms
 from readingroom.workflow.worker import make_due_revisions, workflows
-
-TINY = Path(__file__).parent.parent / "tiny_reader"
-
-
-@pytest.fixture(scope="session")
-def tiny_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny reader's package, installed into a folder of its own: readers come by entry point."""
-    target = tmp_path_factory.mktemp("tiny")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-         "--disable-pip-version-check", "--target", str(target), str(TINY)],
-        check=True,
-    )  # fmt: skip
-    return target
 
 
 @pytest.fixture
@@ -181,6 +165,15 @@ def to_bytes(ds: Dataset) -> bytes:
 @pytest.fixture
 def story(rooms: Rooms) -> Story:
     return Story(rooms)
+
+
+@pytest.fixture
+def nodule_story(settings: Settings, sqlite_database: Database, with_tiny: None) -> Iterator[Story]:
+    """A story with the test reader that gives everything a reader can give, and compares with earlier studies."""
+    changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("tiny-nodule",)}
+    opened = Rooms.open(settings.model_copy(update=changes))
+    yield Story(opened)
+    opened.database.close()
 
 
 @pytest.fixture

@@ -25,21 +25,24 @@ airway-central; ``cyst``: cyst-thin, cyst-thick, cyst-multilocular. ``assess_all
 the findings alone.
 """
 
-from readingroom.findings.rules.assessing import Assessed, NoduleContext, assess, assess_all
+from readingroom.findings.rules.assessing import GROWTH_CODES, Assessed, NoduleContext, assess, assess_all
 from readingroom.findings.rules.facts import (
     CHARACTERISTICS,
     characteristic,
     characteristics_of,
+    is_nodule,
     mean_diameter_mm,
     measurements_of,
     whole_diameter_mm,
 )
 from readingroom.findings.rules.following import followed
 from readingroom.findings.rules.growth import Growth, compare, volume_doubling_days
+from readingroom.findings.rules.ranking import concept_of, dominant, gives_category
 from readingroom.findings.rules.tables import NOT_APPLICABLE, UNDETERMINED, RuleTable, table
 
 __all__ = [
     "CHARACTERISTICS",
+    "GROWTH_CODES",
     "NOT_APPLICABLE",
     "UNDETERMINED",
     "Assessed",
@@ -51,7 +54,11 @@ __all__ = [
     "characteristic",
     "characteristics_of",
     "compare",
+    "concept_of",
+    "dominant",
     "followed",
+    "gives_category",
+    "is_nodule",
     "mean_diameter_mm",
     "measurements_of",
     "table",

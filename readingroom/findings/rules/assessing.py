@@ -21,7 +21,17 @@ from readingroom.findings.rules.facts import (
 )
 from readingroom.findings.rules.following import Prior, followed
 from readingroom.findings.rules.growth import Growth, compare
-from readingroom.findings.rules.tables import NOT_APPLICABLE, UNDETERMINED, Facts, Kind, Row, RuleTable, Status, table
+from readingroom.findings.rules.ranking import stated, worst_of
+from readingroom.findings.rules.tables import (
+    NOT_APPLICABLE,
+    UNDETERMINED,
+    Facts,
+    Kind,
+    Row,
+    RuleTable,
+    Status,
+    table,
+)
 
 YEAR_DAYS = 365.0
 GROWTH_CODES = frozenset(code(name).value for name in ("diameter-change", "volume-change", "volume-doubling-time"))
@@ -76,6 +86,7 @@ def assess(findings: Sequence[Finding], context: NoduleContext, priors: Sequence
     nodules = [index for index, finding in enumerate(tracked) if is_nodule(finding.code.value)]
     measured = {index: _with_growth(tracked[index]) for index in nodules}
     given: dict[int, list[Assessment]] = {index: [] for index in nodules}
+    judged: dict[int, Finding] = {}
     study = []
     for name in ("lung-rads", "fleischner"):
         rules = table(name)
@@ -90,12 +101,12 @@ def assess(findings: Sequence[Finding], context: NoduleContext, priors: Sequence
                 case, facts=case.facts.model_copy(update={"number": "multiple" if number > 1 else "single"})
             )
             given[index].append(_judge(rules, counted, context, unsaid))
-        study.append(_of_study(name, rules, [given[index][-1] for index in nodules], context, unsaid))
-    done = [
-        measured[index].model_copy(update={"assessments": tuple(given[index])}) if index in measured else finding
-        for index, finding in enumerate(tracked)
-    ]
-    return Assessed(tuple(done), tuple(study))
+        judged = {index: one.model_copy(update={"assessments": tuple(given[index])}) for index, one in measured.items()}
+        study.append(_of_study(name, rules, tuple(judged.values()), context, unsaid))
+    # Where no table applies, what an earlier call said goes.
+    plain = {index: one.model_copy(update={"assessments": ()}) for index, one in measured.items()}
+    done = tuple((plain | judged).get(index, finding) for index, finding in enumerate(tracked))
+    return Assessed(done, tuple(study))
 
 
 def assess_all(
@@ -317,11 +328,11 @@ def _advice(rules: RuleTable, category: str, row: Row, context: NoduleContext) -
 
 
 def _of_study(
-    name: str, rules: RuleTable, given: Sequence[Assessment], context: NoduleContext, unsaid: tuple[str, ...]
+    name: str, rules: RuleTable, findings: Sequence[Finding], context: NoduleContext, unsaid: tuple[str, ...]
 ) -> Assessment:
     """Return the assessment of the study: that of its most suspicious nodule, or category 0 where it is incomplete."""
-    ranked = [(rules.rank(key), one) for one in given if (key := rules.category_of(one.category)) is not None]
-    undetermined = sum(one.category == UNDETERMINED for one in given)
+    given = [one for finding in findings if (one := stated(rules, finding))]
+    undetermined = sum(each.category == UNDETERMINED for each in given)
     missing = [f"the size of {undetermined} of {len(given)} nodules"] if undetermined else []
     reasons = [
         text
@@ -332,18 +343,18 @@ def _of_study(
         )
         if holds and name == "lung-rads"
     ]
-    worst = max(ranked, key=lambda pair: pair[0], default=None)
-    if reasons and (worst is None or worst[0] < rules.rank("0")):
+    worst = worst_of(rules, findings)
+    one = stated(rules, worst) if worst is not None else None
+    if reasons and (one is None or rules.rank(rules.category_of(one.category) or "0") < rules.rank("0")):
         advice = rules.categories["0"].advice
         return _assessment(rules, "0", "incomplete", because=tuple(reasons), missing=tuple(missing), advice=advice)
-    if worst is not None:
-        one = worst[1]
+    if one is not None:
         because = one.because if len(given) == 1 else (f"Most suspicious of {len(given)} nodules", *one.because)
         return one.model_copy(update={"because": because, "missing": (*missing, *one.missing)})
     if given:
         return _assessment(
             rules, None, "undetermined", because=("No nodule could be placed in the table",), instead=UNDETERMINED,
-            missing=tuple(dict.fromkeys([*missing, *(what for one in given for what in one.missing)])),
+            missing=tuple(dict.fromkeys([*missing, *(what for each in given for what in each.missing)])),
         )  # fmt: skip
     row = rules.none_found
     return _assessment(

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Point3 } from "../src/api/types";
 import type { Plane } from "../src/images/geometry";
-import { cut, decodeRuns, gridOf, maskOf, outlines, outlinesOnPlane } from "../src/images/mask";
+import { cut, cutByPlane, decodeRuns, gridOf, heatMapOf, maskOf, outlines, outlinesOnPlane } from "../src/images/mask";
 
 const plane = (sop: string, z: number): Plane => ({
   sopInstanceUid: sop, imageId: sop, instanceNumber: 1, position: [-100, -50, z], alongRow: [1, 0, 0],
@@ -75,5 +75,28 @@ describe("cuts in the patient", () => {
   });
   it("draws nothing on a plane askew to the grid", () => {
     expect(outlinesOnPlane(mask, gridOf(mask, planes)!, [0.7, 0, 0.7], [-89, 0, 33])).toEqual([]);
+  });
+});
+
+describe("a heat map", () => {
+  const map = {
+    series_instance_uid: "1", offset: [0, 3, 10] as Point3, shape: [2, 1, 3] as Point3, sop_instance_uids: ["a", "b"],
+    levels: btoa(String.fromCharCode(0, 128, 255, 1, 2, 3)),
+  };
+  const planes = new Map([["a", plane("a", 0)], ["b", plane("b", 4)]]);
+  it("lies where its images lie, on every plane along them", () => {
+    const heat = heatMapOf(map);
+    const grid = gridOf(heat, planes)!;
+    const axial = cutByPlane(heat, grid, [0, 0, 1], [0, 0, 0.5])!;
+    expect([...axial.bitmap.data]).toEqual([0, 128, 255]);
+    expect(axial.start).toEqual([-95, -44, 0]);
+    expect(axial.across).toEqual([0.5, 0, 0]);
+    expect([...cutByPlane(heat, grid, [0, 0, 1], [0, 0, 4])!.bitmap.data]).toEqual([1, 2, 3]);
+    const sagittal = cutByPlane(heat, grid, [1, 0, 0], [-94, 0, 0])!;
+    expect([...sagittal.bitmap.data]).toEqual([255, 3]);
+    expect(cutByPlane(heat, grid, [0, 0, 1], [0, 0, 40])).toBeNull();
+  });
+  it("is refused where it does not fill its box", () => {
+    expect(() => heatMapOf({ ...map, shape: [2, 2, 3] })).toThrow(RangeError);
   });
 });

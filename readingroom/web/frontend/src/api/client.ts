@@ -2,8 +2,8 @@
 // each has a time limit. The CSRF token of the session is kept here and sent with every change.
 
 import type {
-  About, Account, AuditState, BrokenReader, Card, Consent, Decided, ImportSummary, PatientAccess, PersonActions,
-  QuarantineItem, Report, Section, SegmentRuns, Session, Study, Verdict, Worklist,
+  About, Account, AuditState, BrokenReader, Card, Consent, Decided, HeatMapLevels, ImportSummary, PatientAccess,
+  PersonActions, QuarantineItem, Report, Section, SegmentRuns, Session, Study, Verdict, Worklist,
 } from "./types";
 
 const BASE = "/api/v1";
@@ -97,6 +97,7 @@ export const api = {
   verdict: (id: string, verdict: Verdict) => json<Study>("POST", `${study(id)}/verdicts`, verdict),
   taskDone: (id: string, task: number | string) => json<unknown>("POST", `${study(id)}/tasks/${task}/done`, {}),
   segment: (url: string) => json<SegmentRuns>("GET", url.startsWith(BASE) ? url.slice(BASE.length) : url),
+  heatMap: (url: string) => json<HeatMapLevels>("GET", url.startsWith(BASE) ? url.slice(BASE.length) : url),
 
   consent: (id: string) => json<Consent>("GET", `${study(id)}/consent`),
   decideConsent: (id: string, decided: Decided) => json<Consent>("POST", `${study(id)}/consent`, decided),

@@ -26,10 +26,18 @@ export interface Axis {
   end_lps_mm: Point3;
 }
 
+export interface SimilarCase {
+  /** Its key in the training set. */
+  case: string;
+  distance: number;
+  description: string;
+}
+
 export interface Evidence {
   contributions: { feature: string; value: number | null; weight: number }[];
   rule: string;
   heat_map: string;
+  similar: SimilarCase[];
   notes: string[];
 }
 
@@ -41,12 +49,54 @@ export interface Side {
   agree: boolean;
 }
 
+export interface Characteristic {
+  concept: Code;
+  value: Code;
+  probability: number | null;
+}
+
+/** A category by a published rule, and why. */
+export interface Assessment {
+  table: string;
+  edition: string;
+  category: Code;
+  rule: string;
+  because: string[];
+  advice: string;
+  missing: string[];
+}
+
+/** What a finding was in one earlier study. `found`: null where the two could not be laid over each other. */
+export interface Earlier {
+  days_before: number;
+  found: boolean | null;
+  matched_by: "tracking-uid" | "position" | null;
+  measurements: Measurement[];
+  characteristics: Characteristic[];
+  axes: Axis[];
+  assessments: Assessment[];
+}
+
+/** What a table says of the study: by what people stand behind (`stated`), and by what readers said. */
+export interface StudyAssessment {
+  table: string;
+  edition: string;
+  stated: Assessment | null;
+  /** Id of the finding whose category the study has. */
+  dominant: string;
+  unjudged: number;
+  readers: { reader: string; version: string; title: string; assessment: Assessment }[];
+}
+
 export interface Finding {
   id: string;
   code: Code;
   place: Place;
   probability: number | null;
   measurements: Measurement[];
+  characteristics: Characteristic[];
+  assessments: Assessment[];
+  earlier: Earlier[];
   axes: Axis[];
   side: Side | null;
   site: Code | null;
@@ -181,12 +231,15 @@ export interface StudyFinding {
   reader: string;
   evidence_level: number | null;
   segment_url: string | null;
+  heat_map_url: string | null;
   decision: Decision;
   by: string | null;
   at: string | null;
   reason_code: string | null;
   reason_text: string;
   original: Finding | null;
+  /** The reader's own, before the rules were applied to what was accepted. */
+  said: Assessment[];
 }
 
 export interface Task {
@@ -202,6 +255,7 @@ export interface Study extends Omit<WorklistItem, "tasks" | "findings"> {
   series: StudySeries[];
   readings: StudyReading[];
   findings: StudyFinding[];
+  assessments: StudyAssessment[];
   no_further_findings: { by: string; at: string } | null;
   tasks: Task[];
   can: string[];
@@ -249,6 +303,15 @@ export interface SegmentRuns {
   shape: Point3;
   sop_instance_uids: string[];
   runs: number[];
+}
+
+/** `levels`: base64 of one byte a voxel, 255 being 1.0, over the C-ordered box. */
+export interface HeatMapLevels {
+  series_instance_uid: string;
+  offset: Point3;
+  shape: Point3;
+  sop_instance_uids: string[];
+  levels: string;
 }
 
 export interface About {

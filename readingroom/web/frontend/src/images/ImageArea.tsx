@@ -4,6 +4,8 @@ import { type RefObject, useEffect, useImperativeHandle, useMemo, useRef, useSta
 import type { Axis, Point3, Study, StudyFinding } from "../api/types";
 import { ErrorNote } from "../components/ErrorNote";
 import { distance } from "./geometry";
+import { hasHeat, OPACITY, useHeatMap } from "./heat";
+import { HeatLegend } from "./HeatMap";
 import type { Shown } from "./Overlay";
 import type { Pane, Window } from "./pane";
 import { PaneView } from "./PaneView";
@@ -28,6 +30,9 @@ interface Props {
   selected: string | null;
   overlay: boolean;
   onOverlay: () => void;
+  /** Whether the chosen finding's heat map is wanted. */
+  heat: boolean;
+  onHeat: () => void;
   focus: { point: Point3; asked: number } | null;
   picking: boolean;
   onPick: (point: Point3) => void;
@@ -100,6 +105,9 @@ export function ImageArea(props: Props) {
       .filter(({ item }) => !item.finding.series_instance_uid || item.finding.series_instance_uid === uid),
     [findings, selected, uid],
   );
+  const chosenItem = findings.find((item) => item.finding.id === selected) ?? null;
+  const heat = useHeatMap(chosenItem, props.heat, series);
+  const [heatOpacity, setHeatOpacity] = useState(OPACITY);
   const sliceThickness = useMemo(() => spacingOf(series), [series]);
 
   return (
@@ -123,7 +131,18 @@ export function ImageArea(props: Props) {
         ))}
         <span className="gap" />
         <button type="button" aria-pressed={props.overlay} onClick={props.onOverlay} data-testid="toggle-overlay">Overlay <kbd>o</kbd></button>
+        {hasHeat(findings) && (
+          <button
+            type="button" aria-pressed={props.heat} onClick={props.onHeat} data-testid="toggle-heat"
+            title="Where the network looked for the chosen finding; not where the finding is"
+          >
+            Heat map <kbd>h</kbd>
+          </button>
+        )}
       </div>
+      {props.heat && (
+        <HeatLegend heat={heat} ordinal={chosenItem ? findings.indexOf(chosenItem) + 1 : 0} opacity={heatOpacity} onOpacity={setHeatOpacity} />
+      )}
       {error !== null && <ErrorNote error={error} onRetry={() => setAttempt(attempt + 1)} />}
       {!uid && <div className="note info" role="status">No images to show yet.</div>}
       <div className="panes-frame">
@@ -131,7 +150,8 @@ export function ImageArea(props: Props) {
         {series && <div className={planes ? "panes planes" : "panes stack"}>
           {(planes ? (["axial", "sagittal", "coronal"] as const) : (["stack"] as const)).map((kind) => (
             <PaneView
-              key={kind} kind={kind} series={series} findings={shown} masks={masks} overlay={props.overlay} focus={props.focus}
+              key={kind} kind={kind} series={series} findings={shown} masks={masks} overlay={props.overlay}
+              heat={heat.placed} heatOpacity={heatOpacity} focus={props.focus}
               window={voi} picking={props.picking} sliceThickness={kind === "stack" || kind === "axial" ? sliceThickness : 1.5}
               failed={loading?.failed ?? NONE} settled={settled} onWindow={setVoi} onPick={props.onPick} onPull={props.onPull}
               onActive={(pane) => { active.current = pane; }}

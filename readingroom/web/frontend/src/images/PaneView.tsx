@@ -2,6 +2,7 @@ import { Enums } from "@cornerstonejs/core";
 import { type PointerEvent, useEffect, useRef, useState } from "react";
 import type { Axis, Point3 } from "../api/types";
 import { renderingEngine } from "./cornerstone";
+import { HeatLayer } from "./HeatMap";
 import { Overlay, type Shown } from "./Overlay";
 import { Pane, type PaneKind, type Window } from "./pane";
 import { type LoadedSeries, reasonOf, volumeOf } from "./series";
@@ -16,6 +17,8 @@ export interface PaneProps {
   findings: readonly Shown[];
   masks: Map<string, PlacedMask>;
   overlay: boolean;
+  heat: PlacedMask | null;
+  heatOpacity: number;
   focus: { point: Point3; asked: number } | null;
   window: Window | null;
   picking: boolean;
@@ -129,6 +132,7 @@ export function PaneView(props: PaneProps) {
         onPointerUpCapture={pick}
         onPointerEnter={() => { if (pane) onActive(pane); }}
       />
+      {pane && props.heat && <HeatLayer pane={pane} heat={props.heat} opacity={props.heatOpacity} />}
       {pane && (
         <Overlay
           pane={pane} findings={props.findings} masks={props.masks} on={props.overlay} focus={focus?.point ?? null}

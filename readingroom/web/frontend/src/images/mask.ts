@@ -1,6 +1,7 @@
-// Segments: run lengths to a mask, cuts through it, and the outline of a cut. Pure; tested in tests/mask.test.ts.
+// Segments and heat maps: bytes on a box of a series, cuts through it, and the outline of a cut. Pure; tested in
+// tests/mask.test.ts.
 
-import type { Point3, SegmentRuns } from "../api/types";
+import type { HeatMapLevels, Point3, SegmentRuns } from "../api/types";
 import { add, dot, normalOf, pixelToLps, type Plane, scale, subtract } from "./geometry";
 
 export interface Mask {
@@ -9,7 +10,7 @@ export interface Mask {
   /** index of the box's first voxel in the series: slice, row, column. */
   offset: Point3;
   sops: string[];
-  /** C-ordered, 0 or 1. */
+  /** C-ordered; of a segment 0 or 1, of a heat map 0 to 255. */
   data: Uint8Array;
 }
 
@@ -33,6 +34,13 @@ export function maskOf(segment: SegmentRuns): Mask {
     sops: segment.sop_instance_uids,
     data: decodeRuns(segment.runs, slices * rows * columns),
   };
+}
+
+/** A heat map on the box of its segment. Throws where there are not as many levels as voxels. */
+export function heatMapOf(map: HeatMapLevels): Mask {
+  const data = Uint8Array.from(atob(map.levels), (letter) => letter.charCodeAt(0));
+  if (data.length !== map.shape[0] * map.shape[1] * map.shape[2]) throw new RangeError("The heat map doesn't fill its box.");
+  return { shape: map.shape, offset: map.offset, sops: map.sop_instance_uids, data };
 }
 
 export interface Bitmap {
@@ -125,23 +133,37 @@ export function gridOf(mask: Mask, planes: ReadonlyMap<string, Plane>): Grid | n
   };
 }
 
+/** A cut as it lies in the patient: the middle of its first pixel and the steps across and down, LPS mm. */
+export interface PlaneCut {
+  bitmap: Bitmap;
+  start: Point3;
+  across: Point3;
+  down: Point3;
+}
+
 /**
- * Outlines, in LPS mm, of the mask where the plane through `point` with `normal` cuts it. The plane must lie along the
- * mask's grid (within about 8 degrees); elsewhere, and where the cut misses the mask, there are none.
+ * The cut of the mask by the plane through `point` with `normal`. The plane must lie along the mask's grid (within about
+ * 8 degrees); elsewhere, and where it misses the box, there is none.
  */
-export function outlinesOnPlane(mask: Mask, grid: Grid, normal: Point3, point: Point3): Point3[][] {
+export function cutByPlane(mask: Mask, grid: Grid, normal: Point3, point: Point3): PlaneCut | null {
   const d = subtract(point, grid.origin);
   for (const axis of [0, 1, 2] as const) {
     const step = grid.steps[axis];
     const size = Math.hypot(...step);
     if (Math.abs(dot(step, normal)) / size < 0.99) continue;
     const index = Math.round(dot(d, step) / (size * size));
-    if (index < 0 || index >= mask.shape[axis]) return [];
+    if (index < 0 || index >= mask.shape[axis]) return null;
     const [down, across] = axis === 0 ? [grid.steps[1], grid.steps[2]] : axis === 1 ? [grid.steps[0], grid.steps[2]] : [grid.steps[0], grid.steps[1]];
-    const start = add(grid.origin, scale(step, index));
-    return outlines(cut(mask, axis, index)).map((loop) =>
-      loop.map(([u, v]) => add(start, add(scale(across, u), scale(down, v)))),
-    );
+    return { bitmap: cut(mask, axis, index), start: add(grid.origin, scale(step, index)), across, down };
   }
-  return [];
+  return null;
+}
+
+/** Outlines, in LPS mm, of the mask where the plane cuts it. */
+export function outlinesOnPlane(mask: Mask, grid: Grid, normal: Point3, point: Point3): Point3[][] {
+  const found = cutByPlane(mask, grid, normal, point);
+  if (!found) return [];
+  return outlines(found.bitmap).map((loop) =>
+    loop.map(([u, v]) => add(found.start, add(scale(found.across, u), scale(found.down, v)))),
+  );
 }

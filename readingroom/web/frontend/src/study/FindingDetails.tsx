@@ -1,7 +1,8 @@
 import type { StudyFinding } from "../api/types";
 import { EvidenceChip } from "../components/Chips";
 import { localTime, measurementText, percent, sideText } from "../format";
-import { reasonMeaning } from "./codes";
+import { FindingAssessments } from "./Assessments";
+import { isChange, reasonMeaning } from "./codes";
 
 /** Everything known of one finding, below its title. */
 export function FindingDetails({ item }: { item: StudyFinding }) {
@@ -20,11 +21,13 @@ export function FindingDetails({ item }: { item: StudyFinding }) {
           {finding.measurements.map((measurement, n) => (
             <div key={n} className="fact">
               <dt title={measurement.method || undefined}>{measurement.code.meaning}</dt>
-              <dd>{measurementText(measurement)}</dd>
+              <dd>{isChange(measurement.code) && measurement.value > 0 && "+"}{measurementText(measurement)}</dd>
             </div>
           ))}
         </dl>
       )}
+      <Characteristics item={item} />
+      <FindingAssessments item={item} />
       <SideNote item={item} />
       {finding.comment && <p>{finding.comment}</p>}
       <EvidenceNote item={item} />
@@ -66,15 +69,48 @@ function SideNote({ item }: { item: StudyFinding }) {
   );
 }
 
+/** What kind of thing it is, with the reader's own probability of that; a person's word has none. */
+function Characteristics({ item }: { item: StudyFinding }) {
+  const { characteristics } = item.finding;
+  if (!characteristics.length) return null;
+  return (
+    <dl className="measures" aria-label="Characteristics" data-testid="characteristics">
+      {characteristics.map((one) => (
+        <div key={one.concept.value + one.value.value} className="fact">
+          <dt>{one.concept.meaning}</dt>
+          <dd>{one.value.meaning}{one.probability !== null && <span className="muted"> {percent(one.probability)}</span>}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** Cases of the training set that look like this one. No pictures: they are other people's. */
+function Similar({ item }: { item: StudyFinding }) {
+  const { similar } = item.finding.evidence;
+  if (!similar.length) return null;
+  return (
+    <div data-testid="similar">
+      <div className="muted small">Nearest cases of the training set of {item.reader}, by the distance of its features (0 is the same):</div>
+      <ol>
+        {similar.map((one) => (
+          <li key={one.case}>{one.description} <span className="muted number">(distance {one.distance.toFixed(2)}, case {one.case})</span></li>
+        ))}
+      </ol>
+    </div>
+  );
+}
+
 function EvidenceNote({ item }: { item: StudyFinding }) {
-  const { contributions, rule, notes } = item.finding.evidence;
-  if (!contributions.length && !rule && !notes.length) return null;
+  const { contributions, rule, notes, similar } = item.finding.evidence;
+  if (!contributions.length && !rule && !notes.length && !similar.length) return null;
   const most = Math.max(...contributions.map((one) => Math.abs(one.weight)), 1e-9);
   return (
     <details className="evidence">
       <summary>Why the reader says so</summary>
       {contributions.length > 0 && (
-        <div className="bars number">
+        <div className="bars number" data-testid="contributions">
+          <div className="fact muted"><span>what counted</span><span className="ends"><span>against</span><span>for</span></span><span>log-odds</span></div>
           {[...contributions].sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight)).slice(0, 8).map((one) => (
             <div key={one.feature} className="fact">
               <span>
@@ -90,7 +126,9 @@ function EvidenceNote({ item }: { item: StudyFinding }) {
       <ul>
         {rule && <li>{rule}</li>}
         {notes.map((note) => <li key={note}>{note}</li>)}
+        {item.finding.evidence.heat_map && item.heat_map_url && <li>A heat map shows where the network looked: key h.</li>}
       </ul>
+      <Similar item={item} />
     </details>
   );
 }

@@ -3,7 +3,7 @@
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import type { Finding, SideValue } from "../api/types";
 import { unitText } from "../format";
-import { ADDABLE, REASON_KEYS, REJECT_REASONS } from "./codes";
+import { ADDABLE, isGrowth, REASON_KEYS, REJECT_REASONS } from "./codes";
 import { measure, withSide } from "./drafts";
 
 export function RejectForm({ waitingForText, onReason, onCancel, busy }: {
@@ -70,7 +70,7 @@ export function EditForm({ draft, adding, onChange, onSave, onCancel, busy }: {
     <form onSubmit={(event) => { event.preventDefault(); if (!needsComment) onSave(); }} data-testid="edit-form">
       <p className="muted">Click an image, or press the arrows, to move it; drag the yellow ends, or type, to resize it.</p>
       <div className="edit-fields">
-        {draft.measurements.map((measurement, index) => (
+        {draft.measurements.map((measurement, index) => !isGrowth(measurement.code) && (
           <Amount
             key={index} name={measurement.code.meaning} unit={unitText(measurement.unit)} value={measurement.value}
             onChange={(value) => onChange(measure(draft, index, value))}

@@ -4,6 +4,7 @@ import { EvidenceChip, ReaderChip } from "../components/Chips";
 import { DECISION_WORDS, duration, localTime, measurementText, percent, sideText } from "../format";
 import { code, sameCode } from "./codes";
 import { FindingDetails } from "./FindingDetails";
+import { StudyAssessments } from "./Assessments";
 import { AddForm, EditForm, RejectForm } from "./FindingForms";
 import type { Review } from "./review";
 
@@ -68,6 +69,7 @@ export function FindingList({ study, review, busy }: { study: Study; review: Rev
           </div>
         </div>
       )}
+      <StudyAssessments study={study} />
       {mayJudge && (
         <div className="decisions">
           <button type="button" onClick={review.startAdd} disabled={busy} data-testid="finding-add">Add a finding <kbd>n</kbd></button>

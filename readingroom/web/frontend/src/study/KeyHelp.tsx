@@ -9,6 +9,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["u", "undo the decision, or remove one's own finding"],
   ["f", "no further findings"],
   ["o", "outlines and marks on or off"],
+  ["h", "heat map of the chosen finding on or off"],
   ["1 to 5", "window: lung, mediastinum, bone, brain, soft"],
   ["m", "one stack or three planes"],
   ["↑  ↓", "previous, next slice (PageUp, PageDown: ten)"],

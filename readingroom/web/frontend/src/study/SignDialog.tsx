@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { Fragment, useState } from "react";
 import { api } from "../api/client";
 import type { Report, Study } from "../api/types";
 import { useProof } from "../account/ProofDialog";
@@ -68,6 +68,9 @@ export function SignDialog({ study, state, deciding, unsaved, onClose, onSigned 
           <dt>Accession</dt><dd>{study.AccessionNumber || "none"}</dd>
           <dt>Study</dt><dd>{study.StudyDescription || "–"}, {dicomDate(study.StudyDate)}</dd>
           <dt>Revision</dt><dd>{study.revision}</dd>
+          {study.assessments.map(({ table, edition, stated }) => stated && (
+            <Fragment key={table}><dt>{table} {edition}</dt><dd data-testid="sign-assessment">{stated.category.meaning}</dd></Fragment>
+          ))}
         </dl>
         {open > 0 && <p className="note warn">{open} {open === 1 ? "finding is" : "findings are"} undecided and will not be in the report.</p>}
         {!study.no_further_findings && <p className="note info">“No further findings” has not been said.</p>}

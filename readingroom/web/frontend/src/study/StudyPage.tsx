@@ -6,6 +6,7 @@ import type { About, Account, Study } from "../api/types";
 import { ErrorNote } from "../components/ErrorNote";
 import { GlassDialog } from "../components/GlassDialog";
 import { useKeys } from "../hooks";
+import { hasHeat } from "../images/heat";
 import { ImageArea, type ImageControls } from "../images/ImageArea";
 import "../styles/study.css";
 import { reasonOfKey } from "./codes";
@@ -56,6 +57,7 @@ function Review({ study, state, about }: { study: Study; state: StudyState; abou
   const report = useReport(study.study_id, draftedFrom(study), study.can.includes("report:write") && !review.locked);
   const controls = useRef<ImageControls | null>(null);
   const [overlay, setOverlay] = useState(true);
+  const [heat, setHeat] = useState(false);
   const [signing, setSigning] = useState(false);
   const [help, setHelp] = useState(false);
   const [consent, setConsent] = useState(false);
@@ -69,6 +71,7 @@ function Review({ study, state, about }: { study: Study; state: StudyState; abou
     const action: Record<string, (() => void) | undefined> = {
       ...findingKeys(review, state.busy),
       o: () => setOverlay(!overlay),
+      h: hasHeat(study.findings) ? () => setHeat(!heat) : undefined,
       m: () => controls.current?.toggleLayout(),
       s: openSign,
       c: study.can.includes("consent:read") ? () => setConsent(true) : undefined,
@@ -101,7 +104,7 @@ function Review({ study, state, about }: { study: Study; state: StudyState; abou
       <div className="study-body">
         <ImageArea
           study={study} findings={review.drawn} selected={review.selectedId} overlay={overlay}
-          onOverlay={() => setOverlay(!overlay)} focus={review.focus} picking={placing} controls={controls}
+          onOverlay={() => setOverlay(!overlay)} heat={heat} onHeat={() => setHeat(!heat)} focus={review.focus} picking={placing} controls={controls}
           onPick={(point) => review.pick(point, controls.current?.series() ?? null)} onPull={drawing ? review.pull : null}
         />
         <div className="side-tabs" role="group" aria-label="Beside the images">

@@ -13,6 +13,11 @@ export function code(name: Name): Code {
 
 export const sameCode = (a: Code, b: Code): boolean => a.value === b.value && a.scheme === b.scheme;
 
+/** Changes since an earlier study: the server works them out, nobody measures them. */
+const CHANGES = [code("diameter-change"), code("volume-change")];
+export const isChange = (one: Code): boolean => CHANGES.some((other) => sameCode(one, other));
+export const isGrowth = (one: Code): boolean => isChange(one) || sameCode(one, code("volume-doubling-time"));
+
 export interface Reason {
   code: string;
   meaning: string;

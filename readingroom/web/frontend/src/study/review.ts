@@ -160,8 +160,8 @@ function withDraft(findings: readonly StudyFinding[], mode: Mode): StudyFinding[
   }
   if (mode.kind !== "add") return [...findings];
   const added: StudyFinding = {
-    finding: mode.draft, reading_id: null, reader: "", evidence_level: null, segment_url: null, decision: "added",
-    by: null, at: null, reason_code: null, reason_text: "", original: null,
+    finding: mode.draft, reading_id: null, reader: "", evidence_level: null, segment_url: null, heat_map_url: null, decision: "added",
+    by: null, at: null, reason_code: null, reason_text: "", original: null, said: [],
   };
   return [...findings, added];
 }
