@@ -5,9 +5,9 @@ import readingroom.access.tables
 import readingroom.archive.tables
 import readingroom.core.audit
 import readingroom.core.outbox
-import readingroom.learning.tables
-import readingroom.learning.models.tables
 import readingroom.learning.drift.tables
+import readingroom.learning.models.tables
+import readingroom.learning.tables
 import readingroom.readers.tables
 import readingroom.report.tables
 import readingroom.review.tables
