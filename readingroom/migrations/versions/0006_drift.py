@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 import readingroom.core.database
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
