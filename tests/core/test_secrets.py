@@ -33,6 +33,27 @@ def test_opens_what_it_sealed_for_that_purpose_only() -> None:
         box.open(sealed, "totp 2")
 
 
+def test_a_signature_fits_one_text_one_purpose_and_one_house() -> None:
+    old, new = SecretBox([b"k" * 32]), SecretBox([b"n" * 32, b"k" * 32])
+    signature = old.sign(b"what it says", "reader version")
+    old.verify(b"what it says", signature, "reader version")
+    # The key was rotated: what was signed before still counts.
+    new.verify(b"what it says", signature, "reader version")
+    key_id, _, text = signature.partition(".")
+    for box, data, words, purpose in (
+        (old, b"what it said", signature, "reader version"),
+        (old, b"what it says", signature, "another purpose"),
+        (SecretBox([b"x" * 32]), b"what it says", signature, "reader version"),
+        (old, b"what it says", f"{key_id}.{text[:-8]}AAAAAA==", "reader version"),
+        (old, b"what it says", text, "reader version"),
+        (old, b"what it says", f".{text}", "reader version"),
+        (old, b"what it says", f"{key_id}.\u00e9", "reader version"),
+        (old, b"what it says", "", "reader version"),
+    ):
+        with pytest.raises(KeyMissing):
+            box.verify(data, words, purpose)
+
+
 def test_keys_are_derived_as_the_standard_does() -> None:
     """RFC 5869, by another's hand."""
     expected = HKDF(SHA256(), 32, salt=None, info=b"audit seal").derive(b"k" * 32)

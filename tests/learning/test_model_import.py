@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import yaml
 from model_support import BRIGHT, identity, mean_score, package
 from onnx import TensorProto, helper
+from support import ROOT
 
 from readingroom.core.config import Settings
 from readingroom.core.errors import ReadingRoomError
@@ -20,6 +22,7 @@ from readingroom.learning.models.loading import load
 from readingroom.learning.models.package import Draft, read_package
 from readingroom.learning.models.serving import Package
 from readingroom.readers.contract import ReadingOutput, ReadingRequest, SeriesType, TypedSeries
+from readingroom.readers.packaged.manifest import Manifest
 from readingroom.readers.runner import run_reader
 from readingroom.workflow.try_reader import torchscript_to_onnx, try_draft
 
@@ -137,6 +140,15 @@ def test_a_classifier_says_it_of_the_study(tmp_path: Path) -> None:
     assert isinstance(finding.place, StudyPlace)
     assert finding.probability == pytest.approx(0.5, abs=1e-3)
     assert reading.input_statistics["score_1"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_of_classes_that_exclude_each_other_one_is_found(tmp_path: Path) -> None:
+    classes = [{"channel": n, "code": name, "threshold": 0} for n, name in ((0, "malignancy"), (1, "nodule"))]
+    output = {"kind": "classification", "activation": "softmax", "classes": classes}
+    folder = package(tmp_path, mean_score(), output=output)
+    for value, found in ((-900, "nodule"), (-100, "malignancy")):
+        reading, _ = read(folder, chest(np.full((9, 30, 40), value)))
+        assert [finding.code for finding in reading.findings] == [code(found)]
 
 
 def test_a_flat_network_reads_slice_by_slice(tmp_path: Path) -> None:
@@ -373,6 +385,42 @@ def test_a_bundle_of_several_classes_gives_each_its_own_code(tmp_path: Path) -> 
     assert (second.channel, second.code.scheme, second.code.meaning) == (2, "99READINGROOM", "Spleen of a unicorn")
 
 
+def test_a_bundle_of_the_zoo_s_shape_is_translated(tmp_path: Path) -> None:
+    """The parts that matter of the model zoo's spleen_ct_segmentation, in our own fixture."""
+    steps = [
+        {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+        {"_target_": "Spacingd", "keys": "image", "pixdim": [1.5, 1.5, 2.0], "mode": "bilinear"},
+        {"_target_": "ScaleIntensityRanged", "a_min": -57, "a_max": 164, "b_min": 0, "b_max": 1, "clip": True},
+        {"_target_": "EnsureTyped", "keys": "image"},
+    ]
+    after = [
+        {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+        {"_target_": "SaveImaged", "output_dir": "@output_dir"},
+    ]
+    words = json.loads((bundle(tmp_path / "b") / "configs/metadata.json").read_text())["network_data_format"]
+    channels = {"0": "background", "1": "spleen"}
+    pred = {"type": "image", "format": "segmentation", "num_channels": 2, "channel_def": channels}
+    draft = read_draft(
+        bundle(
+            tmp_path / "c",
+            metadata={"name": None, "task": "Spleen", "network_data_format": {**words, "outputs": {"pred": pred}}},
+            inference={
+                "imports": ["$import os"],
+                "preprocessing": {"_target_": "Compose", "transforms": steps},
+                "postprocessing": {"_target_": "Compose", "transforms": after},
+                "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [96, 96, 96], "overlap": 0.5},
+            },
+        )
+    )
+    manifest = draft.statement.manifest
+    assert manifest is not None
+    takes, gives = manifest.input, manifest.output
+    assert (draft.reader, takes.spacing_mm, takes.window, takes.overlap) == ("spleen", (1.5, 1.5, 2.0), (-57, 164), 0.5)
+    assert (gives.activation, [(c.channel, c.threshold) for c in gives.classes]) == ("softmax", [(1, 0.0)])
+    assert manifest.notes == ("Its makers say: An example, not for use on patients.",)
+
+
 def test_torchscript_is_made_onnx_or_refused_in_plain_words(settings: Settings, tmp_path: Path) -> None:
     broken = bundle(tmp_path / "broken", network="model.ts")
     with pytest.raises(ReadingRoomError, match=r"TorchScript.*(could not be made ONNX|torch is not installed)"):
@@ -411,3 +459,9 @@ def test_weights_of_another_reader_or_with_another_hash_are_refused(settings: Se
     (folder / "weights" / "model.onnx").write_bytes(identity())
     with pytest.raises(ReadingRoomError, match="SHA-256 differs"):
         read_draft(folder)
+
+
+def test_the_manifest_in_the_documents_is_one() -> None:
+    page = (ROOT / "docs" / "rooms" / "learning.md").read_text("utf-8")
+    manifest = Manifest.model_validate(yaml.safe_load(page.split("```yaml")[1].split("```")[0]))
+    assert manifest.output.classes[0].code == code("lung")

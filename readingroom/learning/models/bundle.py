@@ -42,24 +42,26 @@ def read(folder: Path) -> tuple[Words, str]:
         raise Unsupported(f"The network takes {image.get('num_channels')} channels; readers without code take one.")
     post = _steps(inference, "postprocessing")
     activation = _activation(post, output)
-    notes = [f"Of the bundle's steps after the network these are not done: {', '.join(kept)}."] if (
-        kept := sorted({step for step, _ in post} - {"Activations", "AsDiscrete", "Invert", "SaveImage"})
-    ) else []  # fmt: skip
-    title = str(metadata.get("name") or "MONAI bundle")[:200]
+    title = str(metadata.get("name") or metadata.get("task") or "MONAI bundle")[:200]
     manifest: Words = {
         "name": _slug(title),
         "version": re.sub(r"[^A-Za-z0-9._-]", "-", str(metadata.get("version", "0")))[:20],
         "title": title,
         "question": str(metadata.get("description") or metadata.get("task") or title)[:500],
-        "input": {"modality": _modality(image), "size": _size(inference, image), **_preprocessing(inference)},
+        "input": {
+            "modality": _modality(image),
+            "size": _size(inference, image),
+            "overlap": _overlap(inference),
+            **_preprocessing(inference),
+        },
         "output": {
             "kind": _kind(output),
             "activation": activation,
-            "classes": _classes(output, activation),
+            "classes": _classes(output, _threshold(post, activation)),
         },
         "licence": str(metadata.get("license") or metadata.get("copyright") or "not stated")[:500],
         "data": [str(one)[:500] for one in (metadata.get("data_source"), metadata.get("data_type")) if one],
-        "notes": [*notes, *_intended(metadata)],
+        "notes": [*_left_out(post), *_intended(metadata)],
     }
     return manifest, network
 
@@ -104,7 +106,9 @@ def _steps(inference: Words, part: str) -> list[tuple[str, Words]]:
     found = []
     for step in steps:
         words = _dict(step, f"a step of {part}")
-        if words.get("_disabled_") is True:
+        if not isinstance(off := words.get("_disabled_", False), bool):
+            raise Unsupported(f"A step of {part} is switched by an expression; nothing in a bundle is evaluated here.")
+        if off:
             continue
         name = str(words.get("_target_", "")).rpartition(".")[2]
         found.append((re.sub(r"(d|D|Dict)$", "", name), words))
@@ -118,6 +122,12 @@ def _size(inference: Words, image: Words) -> Any:
     if not isinstance(size, list) or not all(isinstance(n, int) for n in size):
         raise Unsupported("The bundle gives no fixed size of a patch (roi_size, spatial_shape).")
     return size if len(size) == 3 else [*size, 1]
+
+
+def _overlap(inference: Words) -> float:
+    inferer = inference.get("inferer") or {}
+    overlap = inferer.get("overlap") if isinstance(inferer, dict) else None
+    return overlap if isinstance(overlap, int | float) else 0.25
 
 
 def _kind(output: Words) -> str:
@@ -139,7 +149,18 @@ def _activation(post: list[tuple[str, Words]], output: Words) -> str:
     return "softmax" if isinstance(channels, int) and channels > 1 else "none"
 
 
-def _classes(output: Words, activation: str) -> list[Words]:
+def _threshold(post: list[tuple[str, Words]], activation: str) -> Any:
+    """Return the score from which a class counts; of classes that exclude each other the largest wins: 0."""
+    named = [words["threshold"] for step, words in post if step == "AsDiscrete" and words.get("threshold") is not None]
+    return named[0] if named else 0.0 if activation == "softmax" else 0.5
+
+
+def _left_out(post: list[tuple[str, Words]]) -> list[str]:
+    kept = sorted({step for step, _ in post} - IGNORED - {"Activations", "AsDiscrete", "Invert", "SaveImage"})
+    return [f"Of the bundle's steps after the network these are not done: {', '.join(kept)[:300]}."] if kept else []
+
+
+def _classes(output: Words, threshold: Any) -> list[Words]:
     """Return the channels that stand for something: all but the background."""
     named = _dict(output.get("channel_def"), "channel_def")
     classes = []
@@ -147,8 +168,6 @@ def _classes(output: Words, activation: str) -> list[Words]:
         if not str(channel).isdecimal():
             raise BadInput("channel_def names a channel that is no number.")
         if str(name).lower() not in ("background", "bg"):
-            # Of channels that exclude each other the largest wins, however small it is.
-            threshold = 0.0 if activation == "softmax" else 0.5
             classes.append({"channel": int(channel), "code": _code(str(name)).model_dump(), "threshold": threshold})
     if not classes:
         raise BadInput("The bundle names no channel but the background.")

@@ -70,20 +70,18 @@ class PackagedReader:
         turn = turn_of(volume, self._takes.axes)
         if turn is None:
             return ReadingOutput(abstained="The volume lies oblique to the axes that the network wants.")
-        values = scale(turn.there(volume.array), self._takes)
-        progress("grid", 0.1)
+        array = turn.there(volume.array)
         if self._gives.kind == "classification":
-            return self._classified(resize(values, self._takes.size))
+            return self._classified(scale(resize(array, self._takes.size), self._takes))
         a, b, c = (volume.spacing_mm[axis] for axis in turn.order)
-        shape = wanted_shape((values.shape[0], values.shape[1], values.shape[2]), (a, b, c), self._takes)
+        shape = wanted_shape((array.shape[0], array.shape[1], array.shape[2]), (a, b, c), self._takes)
         if int(np.prod(shape)) * self._channels > LARGEST_GRID:
             return ReadingOutput(abstained="The volume is too large at the network's spacing.")
+        # First the grid, then the values, as networks are trained: cutting values off does not commute with it.
+        values = scale(resize(array, shape), self._takes)
+        progress("grid", 0.1)
         scores = run_in_patches(
-            resize(values, shape),
-            self._takes,
-            self._channels,
-            self._scores,
-            lambda f: progress("network", 0.1 + 0.8 * f),
+            values, self._takes, self._channels, self._scores, lambda f: progress("network", 0.1 + 0.8 * f)
         )
         return self._segmented(scores, series, volume, turn)
 
@@ -127,6 +125,7 @@ class PackagedReader:
 
     def _classified(self, values: np.ndarray) -> ReadingOutput:
         scores = self._scores(values)
+        softmax = self._gives.activation == "softmax"
         findings = tuple(
             Finding(
                 id=f"class-{one.channel}",
@@ -136,7 +135,7 @@ class PackagedReader:
                 evidence=self._evidence(one),
             )
             for one in self._gives.classes
-            if scores[one.channel] >= one.threshold
+            if scores[one.channel] >= one.threshold and not (softmax and one.channel != scores.argmax())
         )
         statistics: dict[str, float | str] = {
             f"score_{one.channel}": _rounded(scores[one.channel]) for one in self._gives.classes
