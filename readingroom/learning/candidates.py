@@ -30,11 +30,15 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Found:
-    """What may become a member, in an order that stays; why others can't; and the patients who permit it."""
+    """What may become a member, in an order that stays; why others can't; and the patients who permit it.
+
+    ``refused``: digests of the pictures of patients who said no. Who else has one is the same person.
+    """
 
     candidates: list[Candidate]
     left_out: list[LeftOut]
     permitting: frozenset[int]
+    refused: frozenset[str]
 
 
 def from_archive(
@@ -69,8 +73,10 @@ def _from_archive(
     ).all()  # fmt: skip
     answers = _ask(session, {row.patient_pk for row in rows}, purpose, workshop, actor)
     pictures = _pictures(session, [row.id for row in rows])
-    candidates, left = [], []
+    candidates, left, refused = [], [], set[str]()
     for row in rows:
+        if said_no(answers[row.patient_pk]):
+            refused |= {digest for _pk, digest in pictures[row.id]}
         held = {int(pk) for pk, _version in row.instances or ()}
         pixels = frozenset(digest for pk, digest in pictures[row.id] if pk in held)
         if row.held:
@@ -84,7 +90,16 @@ def _from_archive(
         else:
             one = Candidate(row.digest, f"patient:{row.patient_pk}", pixels, row.patient_pk, row.id, row.revision)
             candidates.append(one)
-    return Found(candidates, left, frozenset(p for p, answer in answers.items() if answer.allowed))
+    return Found(candidates, left, _permitting(answers), frozenset(refused))
+
+
+def said_no(answer: Decision | None) -> bool:
+    """Whether the patient has decided, and does not permit it now; not where nothing was decided."""
+    return answer is not None and not answer.allowed and answer.kind is not None
+
+
+def _permitting(answers: Mapping[int, Decision]) -> frozenset[int]:
+    return frozenset(patient for patient, answer in answers.items() if answer.allowed)
 
 
 def _conditions(query: Query, signed: Callable[[], ColumnElement[bool]]) -> Iterator[ColumnElement[bool]]:
@@ -134,18 +149,18 @@ def _from_folder(
 ) -> Found:
     known = _known(session, files)
     answers = _ask(session, set(known.values()), purpose, workshop, actor)
-    candidates, left = [], []
+    candidates, left, refused = [], [], set[str]()
     for one in files:
         patient = known.get((one.PatientID, one.IssuerOfPatientID))
-        answer = answers[patient] if patient is not None else None
-        if not one.group:
-            left.append(LeftOut.NO_GROUP)
-        elif answer is not None and not answer.allowed and answer.kind is not None:
+        if patient is not None and said_no(answers[patient]):
+            refused.add(one.pixel_sha256)
             left.append(LeftOut.NO_CONSENT)
+        elif not one.group:
+            left.append(LeftOut.NO_GROUP)
         else:
             candidate = Candidate(one.sha256, one.group, frozenset({one.pixel_sha256}), patient)
             candidates.append(replace(candidate, file=one.name))
-    return Found(candidates, left, frozenset(p for p, answer in answers.items() if answer.allowed))
+    return Found(candidates, left, _permitting(answers), frozenset(refused))
 
 
 def _known(session: Session, files: Sequence[FileFound]) -> dict[tuple[str, str], int]:

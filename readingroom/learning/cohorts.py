@@ -134,14 +134,18 @@ def _freeze(
         found = looked.from_folder(session, files, purpose, workshop, actor)
     else:
         found = looked.from_archive(session, cohort.project_id, definition, purpose, workshop, actor)
-    kept, duplicates = without_duplicates(found.candidates)
     blank = looked.blank_among(_sources(session, definition, found, workshop))
+    # One person under two names: the no of one name is a no.
+    willing = [one for one in found.candidates if not (one.pixels & found.refused) - blank]
+    refusing = len(found.candidates) - len(willing)
+    kept, duplicates = without_duplicates(willing)
     rows = session.execute(select(CohortPart.identity, CohortPart.part).where(CohortPart.cohort_id == cohort.id))
     fixed = {row.identity: Part(row.part) for row in rows}
     key = workshop.secrets.open(cohort.secret, _SECRET)
     shares = Shares.model_validate(cohort.shares)
-    placed, left, fresh = place(kept, found.candidates, key, shares, fixed, blank)
-    left_out = counts([*found.left_out, *[LeftOut.DUPLICATE] * len(duplicates), *left])
+    placed, left, fresh = place(kept, willing, key, shares, fixed, blank)
+    others = [*[LeftOut.NO_CONSENT] * refusing, *[LeftOut.DUPLICATE] * len(duplicates)]
+    left_out = counts([*found.left_out, *others, *left])
     if not placed:
         raise BadInput("Nobody is in this cohort.", f"Left out: {_words(left_out) or 'none; nothing fits it'}.")
     _check(placed, blank)
@@ -157,6 +161,8 @@ def _freeze(
 def _sources(session: Session, definition: Query | Folder, found: Found, workshop: Workshop) -> dict[str, Source]:
     """Return a picture for each digest that several patients have."""
     shared = shared_by_several(found.candidates)
+    for one in found.candidates:
+        shared |= one.pixels & found.refused
     if isinstance(definition, Query):
         return looked.sources_of(session, shared, workshop)
     return {d: Path(definition.path) / one.file for one in found.candidates for d in one.pixels & shared}

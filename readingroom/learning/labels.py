@@ -20,6 +20,7 @@ from readingroom.core.errors import BadInput, Conflict, NotFound
 from readingroom.core.ids import sha256_hex
 from readingroom.core.permissions import Permission
 from readingroom.core.purposes import Purpose
+from readingroom.learning.candidates import said_no
 from readingroom.learning.cohorts import members_of, version_of
 from readingroom.learning.model import Label, Part, Workshop
 from readingroom.learning.tables import Cohort, CohortMember, CohortVersion, LabelRow, LabelSet
@@ -99,7 +100,7 @@ def _usable(
         if member.study_id is not None:
             return member.study_id in seen and answer is not None and answer.allowed
         # A file stands on its folder's legal basis, unless its patient is known here and has said no.
-        return answer is None or answer.allowed or answer.kind is None
+        return not said_no(answer)
 
     return [member for member in members if may(member)]
 

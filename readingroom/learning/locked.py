@@ -9,7 +9,8 @@ with a point in the patient. A mark hits the nearest lesion of the same frame of
 its long axis and ``LEAST_MM`` (as in LUNA16, Setio 2017, with a floor for small ones). A second mark on a lesion is
 neither hit nor false; nor is one on a finding that was rejected as present but not worth reporting. Studies that were
 not completely judged are left out, as are those for which the reader is not; one that it abstained on or failed in
-counts with all its lesions missed. All lesions of a group stand together: intervals are over groups.
+counts with all its lesions missed. All lesions of a group stand together: intervals are over groups, by bootstrap, or
+after Wilson where all lesions were found or none.
 """
 
 from collections import defaultdict
@@ -37,7 +38,7 @@ from readingroom.evaluation.detection import (
     match,
     sensitivity,
 )
-from readingroom.evaluation.estimate import Estimate
+from readingroom.evaluation.estimate import Estimate, proportion
 from readingroom.findings.model import Finding, PatientPlace, ReaderState, Reading
 from readingroom.learning.cohorts import is_intact
 from readingroom.learning.labels import is_intact_set, labels_of, usable
@@ -209,10 +210,19 @@ def _measure(
         not_applicable=not_applicable,
         missed_whole=missed_whole,
         configuration_sha256=next(r.configuration_sha256 for r in readings.values()),
-        sensitivity=bootstrap(cases, _share_found, _SEED) if lesions else None,
+        sensitivity=_sensitivity(cases) if lesions else None,
         false_marks_per_study=bootstrap(cases, lambda drawn: false_marks_per_unit(drawn, operating), _SEED),
         froc_mean=froc_mean_estimate(cases, _SEED) if lesions else None,
     )
+
+
+def _sensitivity(cases: Sequence[Matched]) -> Estimate:
+    """Return the share of lesions found. Where that is all or none every draw says the same: Wilson's over groups."""
+    found = bootstrap(cases, _share_found, _SEED)
+    if found.value not in (0.0, 1.0):
+        return found
+    n = sum(bool(case.found) for case in cases)
+    return proportion(n if found.value else 0, n)
 
 
 def _share_found(cases: Sequence[Matched]) -> float:

@@ -138,6 +138,17 @@ def test_the_same_pictures_count_once_and_join_their_patients(place: Place) -> N
     assert members[single].group == members[own].group
 
 
+def test_the_no_of_one_name_is_the_no_of_the_person(place: Place) -> None:
+    """The same pictures under two names, of which one refuses; an empty slice in common is nobody's no."""
+    place.willing("A", blank=True)
+    other = place.send("B", like=list(place.sent), blank=True)
+    place.say(other, Kind.REFUSED)
+    unlike = place.willing("C", blank=True)
+    version = place.freeze(place.add())
+    assert place.studies(version) == {unlike}
+    assert version.left_out == {"no-consent": 2}
+
+
 def test_empty_slices_join_nobody(place: Place) -> None:
     for n in range(4):
         place.willing(f"P{n}", blank=True)

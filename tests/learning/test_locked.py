@@ -95,6 +95,9 @@ def test_every_look_is_counted_and_kept(place: Place) -> None:
     result = Result.model_validate(first.result)
     assert result.sensitivity is not None
     assert (result.sensitivity.value, result.false_marks_per_study.value) == (1.0, 0.0)
+    # Of a few patients, all found, nobody may read certainty.
+    assert result.sensitivity.low is not None
+    assert result.sensitivity.low < 0.9
     assert (result.studies, result.lesions, result.groups) == (len(test.test),) * 3
     assert (first.reader, first.reader_version, first.weights_sha256) == (READER, "1", "w" * 64)
     again = test.look(why="looked once more")

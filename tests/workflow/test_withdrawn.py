@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from cohort_support import Place
 from pydicom.dataset import Dataset
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -138,3 +139,25 @@ def test_a_room_that_fails_holds_up_no_other_and_is_not_forgotten(sqlite_story: 
     with story.rooms.database.read() as session:
         row = session.scalars(select(OutboxRow).where(OutboxRow.topic == "consent.withdrawn")).one()
     assert row.payload == {"patient_id": patient, "purpose": "research"}
+
+
+def test_a_withdrawal_reaches_the_cohorts(sqlite_story: Any, make_series: Series) -> None:
+    """The worker's own list of rooms, a real cohort: the patient is out of it, and the register says so."""
+    story = sqlite_story
+    story.send(*make_series(1, patient_id="A"), *make_series(1, patient_id="B", Manufacturer="other"))
+    story.work()
+    leaving, staying = patients(story)
+    for patient in (leaving, staying):
+        say(story, patient, Kind.GIVEN, Purpose.TRAINING)
+    place = Place(story.rooms.settings, story.rooms.database)
+    version = place.freeze(place.add())
+    assert {member.patient_id for member in place.members(version)} <= {leaving, staying}
+    gone = place.members(version)[0].patient_id
+    assert gone is not None
+    say(story, gone, Kind.WITHDRAWN, Purpose.TRAINING)
+    story.work()
+    assert gone not in {member.patient_id for member in place.members(version)}
+    with story.rooms.database.read() as session:
+        (use,) = uses_of(session, gone)
+    assert (use.made.room, use.made.what, use.made.ref) == ("learning", "cohort", version.id)
+    assert use.removed_at is not None

@@ -48,7 +48,7 @@ export function CohortPage({ cohortId }: { cohortId: string }) {
           </div>
           <p>{cohort.title}</p>
           <p className="muted" data-testid="question">
-            {questionText(cohort.definition)}. Shares of the groups: {Math.round(cohort.shares.validation * 100)} % validation, {Math.round(cohort.shares.test * 100)} % test, the rest training.
+            Asks for {questionText(cohort.definition)}. Shares of the groups: {Math.round(cohort.shares.validation * 100)} % validation, {Math.round(cohort.shares.test * 100)} % test, the rest training.
           </p>
           {cohort.versions.length === 0 && (
             <section className="empty" data-testid="never-frozen">

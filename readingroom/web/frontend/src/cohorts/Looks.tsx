@@ -37,7 +37,7 @@ export function Looks({ evaluations }: { evaluations: readonly Evaluation[] }) {
       )}
       <p className="muted sub">
         Whoever looks often enough, and keeps what looked best, has trained on it. A mark hits the nearest lesion within half its
-        long axis, at least 5 mm. 95 % intervals, bootstrap over patients.
+        long axis, at least 5 mm. 95 % intervals over patients.
       </p>
     </section>
   );
