@@ -20,7 +20,6 @@ from readingroom.core.permissions import Permission
 from readingroom.core.purposes import Purpose
 from readingroom.core.sealed import Source
 from readingroom.findings.model import ReaderState
-from readingroom.imaging.decode import decode_frame
 from readingroom.learning.folder import FileFound
 from readingroom.learning.model import Candidate, LeftOut, Query, Workshop
 from readingroom.readers.tables import ReadingRow
@@ -205,6 +204,9 @@ def blank_among(sources: Mapping[str, Source]) -> set[str]:
 
 def _is_blank(source: Source) -> bool:
     try:
+        # The worker, which takes patients out again, does without codecs: only freezing looks at pixels.
+        from readingroom.imaging.decode import decode_frame
+
         pixels = decode_frame(source)
     except ReadingRoomError:
         return False
