@@ -1,9 +1,9 @@
 """A number with its interval and how many cases it rests on; proportions after Wilson."""
 
+from statistics import NormalDist
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from scipy import stats
 
 LEVEL = 0.95
 """Of every interval of this library."""
@@ -39,7 +39,7 @@ def proportion(hits: int, n: int) -> Estimate:
     """
     if not 0 <= hits <= n or n == 0:
         raise ValueError(f"{hits} of {n} is no proportion")
-    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
     share = hits / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5

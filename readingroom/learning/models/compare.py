@@ -8,10 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from scipy import stats
-from scipy.optimize import linear_sum_assignment
 
-from readingroom.evaluation.agreement import cohen_kappa
 from readingroom.evaluation.estimate import Estimate, proportion
 from readingroom.findings.model import Finding, ImagePlace, PatientPlace, ReaderState, Reading
 
@@ -105,6 +102,9 @@ def _same(first: Sequence[Finding], second: Sequence[Finding]) -> list[tuple[int
     """Return the pairs, one to one, that together lie nearest."""
     if not first or not second:
         return []
+    # Processes that stand idle do without SciPy's tens of megabytes: it is loaded where there is something to compare.
+    from scipy.optimize import linear_sum_assignment
+
     apart = np.array([[_apart(a, b) for b in second] for a in first])
     # Each pair that is near enough counts for more than any distance that it adds.
     rows, columns = linear_sum_assignment(np.where(apart <= 1, apart, len(first) + len(second) + 1))
@@ -129,6 +129,8 @@ def _distance(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _kappa(pairs: Sequence[Pair]) -> Estimate | None:
+    from readingroom.evaluation.agreement import cohen_kappa
+
     try:
         return cohen_kappa(
             np.array([p.live_findings > 0 for p in pairs]), np.array([p.shadow_findings > 0 for p in pairs])
@@ -140,6 +142,8 @@ def _kappa(pairs: Sequence[Pair]) -> Estimate | None:
 def _correlation(scores: Sequence[tuple[float, float]]) -> float | None:
     if len(scores) < FEWEST_SCORES:
         return None
+    from scipy import stats
+
     value = float(stats.spearmanr(*np.array(scores).T).statistic)
     return value if np.isfinite(value) else None
 
