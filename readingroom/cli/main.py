@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, Permission, str]] = {
     "read": ("readingroom.cli.read", Permission.PUBLIC, "read a folder of DICOM without a server"),
     "evaluate": ("readingroom.cli.evaluate", Permission.PUBLIC, "measure a reader on data laid out like its set"),
     "train": ("readingroom.cli.train", Permission.PUBLIC, "train a reader on data laid out like its set"),
+    "checklist": ("readingroom.cli.checklist", Permission.PUBLIC, "fill reporting checklists for a reader"),
     "certificate": ("readingroom.cli.certificate", Permission.SYSTEM_RUN, "make certificates for TLS"),
     "store": ("readingroom.cli.store", Permission.SYSTEM_RUN, "seal the store, rotate its keys"),
     "audit": ("readingroom.cli.audit", Permission.AUDIT_READ, "verify the audit, export it"),
