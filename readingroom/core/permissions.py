@@ -39,6 +39,8 @@ class Permission(StrEnum):
     WORKFLOW_CONTROL = "workflow:control"
     """Mark a study ready, have it read again."""
     READER_READ = "reader:read"
+    RUN_READ = "run:read"
+    """Training runs: how they go, what they were made from."""
     QUARANTINE_READ = "quarantine:read"
     SYSTEM_READ = "system:read"
     """Processes, disk, and numbers over all projects."""
@@ -107,6 +109,7 @@ consent:write      -              own          -          own           -       
 consent:exchange   -              -            -          -             -           all      -       -         yes
 workflow:control   -              own+glass    own+glass  own+glass     -           -        -       -         yes
 reader:read        all            all          all        all           all         -        -       all       yes
+run:read           all            -            -          -             all         -        -       all       yes
 quarantine:read    all            all          all        all           -           -        -       -         yes
 system:read        all            -            -          -             -           all      -       all       yes
 account:manage     all            -            -          -             -           -        -       all       -

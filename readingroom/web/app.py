@@ -31,6 +31,7 @@ from readingroom.web import (
     routes_import,
     routes_oidc,
     routes_report,
+    routes_runs,
     routes_session,
     routes_set_up,
     routes_study,
@@ -86,7 +87,7 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
     api = APIRouter(prefix=API, max_body_size=MAX_JSON_BYTES, dependencies=[Depends(check_body)])
     for routes in (
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
-        *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
+        *(routes_worklist, routes_study, routes_consent, routes_report, routes_system, routes_runs),
         *(routes_access, routes_admin, routes_audit),
     ):
         api.include_router(routes.router)
