@@ -19,7 +19,9 @@ import { SetUpPage } from "./pages/SetUpPage";
 import { SignInPage } from "./pages/SignInPage";
 import { SystemPage } from "./pages/SystemPage";
 import { WorklistPage } from "./pages/WorklistPage";
-import { auditStudyOf, studyOf, usePath } from "./router";
+import { auditStudyOf, runOf, studyOf, usePath } from "./router";
+import { RunPage } from "./runs/RunPage";
+import { RunsPage } from "./runs/RunsPage";
 
 const loadStudyPage = () => import("./study/StudyPage");
 const StudyPage = lazy(loadStudyPage);
@@ -106,11 +108,15 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
   }
   const asked = auditStudyOf(path);
   if (asked || path === "/audit") return <AuditPage key={path} studyId={asked} />;
+  const run = runOf(path);
+  if (run) return <RunPage key={run} runId={run} />;
   switch (path) {
     case "/":
       return <WorklistPage account={account} about={about} />;
     case "/readers":
       return <ReadersPage />;
+    case "/runs":
+      return <RunsPage />;
     case "/quarantine":
       return <QuarantinePage />;
     case "/accounts":

@@ -1,6 +1,6 @@
 // Addresses of the pages: `/`, `/study/{study_id}`, `/readers`, `/quarantine`, `/system`, `/account`, `/set-up`,
 // `/accounts`, `/projects`, `/alerts`,
-// `/audit`, `/audit/study/{study_id}`. They hold opaque ids only.
+// `/audit`, `/audit/study/{study_id}`, `/runs`, `/runs/{run_id}`. They hold opaque ids only.
 
 import { useSyncExternalStore } from "react";
 
@@ -35,5 +35,11 @@ export function auditStudyOf(path: string): string | null {
   return match?.[1] ? decodeURIComponent(match[1]) : null;
 }
 
+export function runOf(path: string): string | null {
+  const match = /^\/runs\/([0-9a-f]+)\/?$/.exec(path);
+  return match?.[1] ?? null;
+}
+
+export const runPath = (id: string): string => `/runs/${id}`;
 export const auditPath = (id: string): string => `/audit/study/${encodeURIComponent(id)}`;
 export const studyPath = (id: string): string => `/study/${encodeURIComponent(id)}`;

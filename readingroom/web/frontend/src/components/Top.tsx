@@ -6,6 +6,7 @@ import { go } from "../router";
 const PAGES = [
   { path: "/", name: "Worklist", permission: "study:query" },
   { path: "/readers", name: "Readers", permission: "reader:read" },
+  { path: "/runs", name: "Runs", permission: "run:read" },
   { path: "/quarantine", name: "Quarantine", permission: "quarantine:read" },
   { path: "/system", name: "System", permission: "system:read" },
   { path: "/audit", name: "Audit", permission: "audit:read" },
@@ -13,6 +14,9 @@ const PAGES = [
   { path: "/projects", name: "Projects", permission: "account:manage" },
   { path: "/alerts", name: "Alerts", permission: "alert:read" },
 ];
+
+/** A page is on, and so is one below it: `/runs` on `/runs/{run_id}`. */
+const isOn = (path: string, page: string): boolean => path === page || (page !== "/" && path.startsWith(`${page}/`));
 
 export function Banner({ about }: { about: About | null }) {
   return (
@@ -45,7 +49,7 @@ export function Top({ account, path, alerts, onGlass, onSignOut }: {
       </a>
       <nav aria-label="Pages">
         {PAGES.filter((page) => may(account, page.permission)).map((page) => (
-          <a key={page.path} href={page.path} onClick={follow(page.path)} aria-current={path === page.path ? "page" : undefined}>
+          <a key={page.path} href={page.path} onClick={follow(page.path)} aria-current={isOn(path, page.path) ? "page" : undefined}>
             {page.name}
             {page.path === "/alerts" && alerts > 0 && (
               <span className="count" data-testid="alert-count" aria-label={`${alerts} to acknowledge`}>{alerts}</span>
