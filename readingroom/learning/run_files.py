@@ -91,6 +91,8 @@ class RunFile(_Read):
     started_at: datetime
     ended_at: datetime | None = None
     state: Literal["training", "done", "stopped"]
+    reason: Words = ""
+    """Why it stopped."""
     seconds: Number | None = None
     onnx_largest_difference: Number | None = None
     onnx_compared_on: Count | None = None

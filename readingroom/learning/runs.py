@@ -37,15 +37,12 @@ class RunState(StrEnum):
     TRAINING = "training"
     DONE = "done"
     STOPPED = "stopped"
-    """The time budget is used up."""
+    """By the engine itself, which says why: the time budget is used up, a loss is no number any more."""
     INTERRUPTED = "interrupted"
     UNREADABLE = "unreadable"
 
 
-REASONS = {
-    RunState.STOPPED: "Its time budget is used up; everything is kept. Go on with --resume and a larger --minutes.",
-    RunState.INTERRUPTED: "Its process is gone; at most the last seconds are lost. Go on with --resume.",
-}
+GONE = "Its process is gone; at most the last seconds are lost. Go on with --resume."
 
 
 class _Told(BaseModel):
@@ -241,8 +238,7 @@ def _before(folder: Path, summary: RunSummary) -> RunSummary:
     if _busy(folder):
         return summary
     if (folder / LOCK).exists() or _search(folder).exists():
-        state = RunState.INTERRUPTED
-        return summary.model_copy(update={"state": state, "reason": REASONS[state]})
+        return summary.model_copy(update={"state": RunState.INTERRUPTED, "reason": GONE})
     return summary.model_copy(update={"state": RunState.UNREADABLE, "reason": "It holds no run.json."})
 
 
@@ -261,7 +257,7 @@ def _progress(folder: Path, summary: RunSummary, facts: RunFile) -> RunSummary:
     return summary.model_copy(
         update={
             "state": state,
-            "reason": REASONS.get(state, ""),
+            "reason": GONE if state is RunState.INTERRUPTED else facts.reason,
             "reader": facts.reader,
             "version": facts.reader_version,
             "started_at": facts.started_at,
@@ -292,5 +288,5 @@ def _judged(lines: Iterable[LogLine]) -> list[Judged]:
 
 
 def _facts(facts: RunFile) -> dict[str, Any]:
-    left_out = {"reader", "reader_version", "state", "started_at", "ended_at", "seconds"}
+    left_out = {"reader", "reader_version", "state", "reason", "started_at", "ended_at", "seconds"}
     return facts.model_dump(mode="json", exclude=left_out)

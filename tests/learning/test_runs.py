@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import learning_support
 import pytest
-from learning_support import recipe, slow_augment  # noqa: F401
+from learning_support import loss, recipe, slow_augment  # noqa: F401
 
 from readingroom.core.errors import BadInput, NotFound
 from readingroom.learning import runs
@@ -148,12 +149,31 @@ def test_out_of_time_and_gone_on_with_a_larger_budget(tmp_path: Path) -> None:
         train(recipe(minutes=0.001), tmp_path, folder, 7, ignore)
     one = only(tmp_path)
     assert one.state is RunState.STOPPED
-    assert "--minutes" in one.reason
+    assert one.reason.startswith("The time budget of 0.001 minutes is used up at step")
     started = json.loads((folder / "run.json").read_text())["started_at"]
     train(recipe(minutes=4), tmp_path, folder, 7, ignore, resume=True)
     one = only(tmp_path)
     assert (one.state, one.budget_seconds) == (RunState.DONE, 240)
     assert json.loads((folder / "run.json").read_text())["started_at"] == started
+
+
+def broken_loss(outputs: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+    return {name: part * float("nan") for name, part in loss(outputs, batch).items()}
+
+
+def test_what_goes_wrong_is_the_reason_and_anothers_run_is_left_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning_support, "loss", broken_loss)
+    with pytest.raises(BadInput, match="no number any more"):
+        train(recipe(), home, home / "runs" / "bad", 7, ignore)
+    told = {one.name: one for one in list_runs(home)[1]}
+    assert told["bad"].state is RunState.STOPPED
+    assert told["bad"].reason.startswith("The loss is no number any more at step 20.")
+    with pytest.raises(BadInput, match="holds a run already"):
+        train(recipe(), home, home / "runs" / "toy-1", 7, ignore)
+    assert told["toy-1"].state is RunState.DONE
+    assert {one.name: one for one in list_runs(home)[1]}["toy-1"].state is RunState.DONE
 
 
 def test_before_the_first_step(home: Path) -> None:

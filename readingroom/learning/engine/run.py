@@ -74,12 +74,7 @@ def train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, resu
     _torch()
     out.mkdir(parents=True, exist_ok=True)
     with held(out):
-        try:
-            return _train(recipe, data, out, seed, report, resume)
-        except OutOfTime:
-            facts = json.loads((out / "run.json").read_text("utf-8"))
-            write_durably(out / "run.json", _json(facts | {"state": "stopped"}))
-            raise
+        return _train(recipe, data, out, seed, report, resume)
 
 
 @contextmanager
@@ -109,18 +104,27 @@ def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, res
     facts = _facts(recipe, made, data, seed)
     _claim(out, facts, resume)
     run = Run(recipe, seed, out, made, report, _device(), facts=facts)
-    spent = _spent(out)
+    try:
+        return _trained(run, started - _spent(out))
+    except ReadingRoomError as error:
+        write_durably(out / "run.json", _json(facts | {"state": "stopped", "reason": str(error)}))
+        raise
+
+
+def _trained(run: Run, started: float) -> dict[str, Any]:
+    """Train the networks of all folds, export them as one and finish."""
+    recipe, report, facts = run.recipe, run.report, run.facts
     for fold in range(recipe.folds):
         told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
-        run.networks[fold] = _network(run, fold, started - spent, told)
+        run.networks[fold] = _network(run, fold, started, told)
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
     facts |= _export(run)
-    write_durably(out / "run.json", _json(facts))
+    write_durably(run.folder / "run.json", _json(facts))
     run.report = _within(report, 0.82, 1.0)
     log: dict[str, Any] = resolve(recipe.finish)(run)
-    facts |= {"state": "done", "seconds": round(monotonic() - started + spent, 1), "ended_at": utc_now().isoformat()}
-    write_durably(out / "run.json", _json(facts))
+    facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
+    write_durably(run.folder / "run.json", _json(facts))
     return log | {"seconds": facts["seconds"]}
 
 

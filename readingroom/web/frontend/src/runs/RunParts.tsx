@@ -7,7 +7,7 @@ const STATES: Record<RunState, { sign: string; words: string; tone: string }> = 
   preparing: { sign: "…", words: "preparing", tone: "info" },
   training: { sign: "▸", words: "training", tone: "info" },
   done: { sign: "●", words: "done", tone: "good" },
-  stopped: { sign: "◐", words: "stopped: out of time", tone: "warn" },
+  stopped: { sign: "◐", words: "stopped", tone: "warn" },
   interrupted: { sign: "✕", words: "interrupted", tone: "bad" },
   unreadable: { sign: "?", words: "unreadable", tone: "bad" },
 };
