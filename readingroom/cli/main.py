@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, Permission, str]] = {
     "cohort": ("readingroom.cli.cohort", Permission.COHORT_WRITE, "cohorts, label sets, the locked test part"),
     "models": ("readingroom.cli.models", Permission.MODEL_MANAGE, "reader versions: add, shadow, promote, roll back"),
     "drift": ("readingroom.cli.drift", Permission.DRIFT_READ, "how readers do on each scanner over time"),
+    "checklist": ("readingroom.cli.checklist", Permission.PUBLIC, "fill reporting checklists for a reader"),
     "certificate": ("readingroom.cli.certificate", Permission.SYSTEM_RUN, "make certificates for TLS"),
     "store": ("readingroom.cli.store", Permission.SYSTEM_RUN, "seal the store, rotate its keys"),
     "audit": ("readingroom.cli.audit", Permission.AUDIT_READ, "verify the audit, export it"),

@@ -51,6 +51,8 @@ class Permission(StrEnum):
     """See how readers do on each scanner over time: numbers about many studies together."""
     DRIFT_RESTART = "drift:restart"
     """Say that a change is known, so that a reader is held against a new baseline."""
+    RUN_READ = "run:read"
+    """Training runs: how they go, what they were made from."""
     QUARANTINE_READ = "quarantine:read"
     SYSTEM_READ = "system:read"
     """Processes, disk, and numbers over all projects."""
@@ -127,6 +129,7 @@ model:read         all            -            -          -             -       
 model:manage       all            -            -          -             -           -        -       all       -
 drift:read         all            all          -          -             all         -        -       all       yes
 drift:restart      all            -            -          -             -           -        -       -         -
+run:read           all            -            -          -             all         -        -       all       yes
 quarantine:read    all            all          all        all           -           -        -       -         yes
 system:read        all            -            -          -             -           all      -       all       yes
 account:manage     all            -            -          -             -           -        -       all       -

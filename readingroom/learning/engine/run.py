@@ -1,17 +1,20 @@
 """A training run: a folder that holds all that made the weights, and goes on from where it was after any kill.
 
-``run.json`` says what is trained and on what (recipe, seed, hashes, versions, machine),
-``log.jsonl`` has a line
-every few steps, ``fold-K.state`` the state of a network in training and ``fold-K.network`` a finished one. Files that
-matter are written beside and renamed. What happens in a step depends only on seed, fold and number of the step, never
-on what was before a kill: on a CPU with the same number of threads a resumed run ends bit for bit like one that was
-left alone.
+``run.json`` says what is trained and on what (recipe, seed, hashes, versions, machine), ``log.jsonl`` has a line every
+few steps, ``fold-K.state`` the state of a network in training and ``fold-K.network`` a finished one; ``run.lock`` is
+held by the process that trains. Files that matter are written beside and renamed. What happens in a step depends only
+on seed, fold and number of the step, never on what was before a kill: on a CPU with the same number of threads a
+resumed run ends bit for bit like one that was left alone.
 """
 
+import fcntl
 import json
 import os
 import platform
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 TOLD_EVERY = 20
 """Steps between two lines of the log."""
 KEPT_EVERY_SECONDS = 20.0
+LOCK = "run.lock"
+HOLD_TRIES = 10
 PARITY_EXAMPLES = 64
 PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
 
@@ -67,8 +72,31 @@ def train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, resu
     Raises BadInput (data, recipe, a folder that holds another run), LeakFound, OutOfTime; needs the extra ``train``.
     """
     _torch()
-    started = monotonic()
     out.mkdir(parents=True, exist_ok=True)
+    with held(out):
+        return _train(recipe, data, out, seed, report, resume)
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold the folder for this process: the system lets go of it whatever ends the process, and others can tell.
+
+    Raises BadInput where another process trains into it.
+    """
+    with (out / LOCK).open("a") as file:
+        for left in reversed(range(HOLD_TRIES)):  # whoever looks whether it is held holds it for a moment
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    raise BadInput(f"Another process trains into {out.name}.", "Give another folder.") from None
+                time.sleep(0.1)
+        yield
+
+
+def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, resume: bool) -> dict[str, Any]:
+    started = monotonic()
     processes = max(1, min(recipe.threads, os.cpu_count() or 1))
     report("examples", 0.0)
     made: TrainingData = resolve(recipe.examples)(data, seed, processes, _within(report, 0.0, 0.15))
@@ -76,18 +104,27 @@ def train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, resu
     facts = _facts(recipe, made, data, seed)
     _claim(out, facts, resume)
     run = Run(recipe, seed, out, made, report, _device(), facts=facts)
-    spent = _spent(out)
+    try:
+        return _trained(run, started - _spent(out))
+    except ReadingRoomError as error:
+        write_durably(out / "run.json", _json(facts | {"state": "stopped", "reason": str(error)}))
+        raise
+
+
+def _trained(run: Run, started: float) -> dict[str, Any]:
+    """Train the networks of all folds, export them as one and finish."""
+    recipe, report, facts = run.recipe, run.report, run.facts
     for fold in range(recipe.folds):
         told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
-        run.networks[fold] = _network(run, fold, started - spent, told)
+        run.networks[fold] = _network(run, fold, started, told)
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
     facts |= _export(run)
-    write_durably(out / "run.json", _json(facts))
+    write_durably(run.folder / "run.json", _json(facts))
     run.report = _within(report, 0.82, 1.0)
     log: dict[str, Any] = resolve(recipe.finish)(run)
-    facts |= {"state": "done", "seconds": round(monotonic() - started + spent, 1), "ended_at": utc_now().isoformat()}
-    write_durably(out / "run.json", _json(facts))
+    facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
+    write_durably(run.folder / "run.json", _json(facts))
     return log | {"seconds": facts["seconds"]}
 
 
@@ -147,7 +184,8 @@ def _commit() -> str:
 
 
 def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
-    """Make ``out`` this run's folder; go on with the run that is there only if it is the same one."""
+    """Make ``out`` this run's folder; go on with the run that is there only if it is the same one, with the budget
+    that is given now."""
     path = out / "run.json"
     if not path.exists():
         write_durably(path, _json(facts))
@@ -163,6 +201,8 @@ def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
     ):
         if there.get(name) != facts[name]:
             raise BadInput(f"The run in {out.name} was begun with another {words}.", "Give another folder.")
+    facts["started_at"] = there.get("started_at", facts["started_at"])
+    write_durably(path, _json(facts))
 
 
 def _spent(out: Path) -> float:

@@ -62,11 +62,17 @@ def search(recipe: Recipe, data: Path, out: Path, seed: int, trials: int, report
 
 def best_of(trials: list[dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
     """Return the best trial. Raises BadInput where none succeeded."""
-    scored = [t for t in trials if t.get("score") is not None]
+    scored = ranked(trials, recipe.direction)
     if not scored:
         raise BadInput("No trial of the search succeeded.", "Look at trials.jsonl for the reasons.")
-    sign = 1 if recipe.direction == "maximise" else -1
-    return max(scored, key=lambda t: (sign * t["score"], -t["trial"]))
+    return scored[0]
+
+
+def ranked(trials: list[dict[str, Any]], direction: str) -> list[dict[str, Any]]:
+    """Return the trials that have a score, the best first; of two alike the earlier."""
+    sign = 1 if direction == "maximise" else -1
+    scored = [t for t in trials if t.get("score") is not None]
+    return sorted(scored, key=lambda t: (-sign * t["score"], t["trial"]))
 
 
 def _draw(choice: Choice, random: np.random.Generator) -> float | int:

@@ -23,7 +23,9 @@ import { SetUpPage } from "./pages/SetUpPage";
 import { SignInPage } from "./pages/SignInPage";
 import { SystemPage } from "./pages/SystemPage";
 import { WorklistPage } from "./pages/WorklistPage";
-import { auditStudyOf, cohortOf, driftOf, studyOf, usePath } from "./router";
+import { auditStudyOf, cohortOf, driftOf, runOf, studyOf, usePath } from "./router";
+import { RunPage } from "./runs/RunPage";
+import { RunsPage } from "./runs/RunsPage";
 
 const loadStudyPage = () => import("./study/StudyPage");
 const StudyPage = lazy(loadStudyPage);
@@ -114,6 +116,8 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
   if (cohort) return <CohortPage key={cohort} cohortId={cohort} />;
   const watched = driftOf(path);
   if (watched !== undefined) return <DriftPage me={account} watchId={watched} />;
+  const run = runOf(path);
+  if (run) return <RunPage key={run} runId={run} />;
   switch (path) {
     case "/":
       return <WorklistPage account={account} about={about} />;
@@ -123,6 +127,8 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
       return <CohortsPage />;
     case "/models":
       return <ModelsPage me={account} />;
+    case "/runs":
+      return <RunsPage />;
     case "/quarantine":
       return <QuarantinePage />;
     case "/accounts":

@@ -1,6 +1,7 @@
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import "./styles/pages.css";
+import "./styles/runs.css";
 
 // The browser may keep a page it left, images and all, for its Back button: whoever comes back is asked who they are.
 window.addEventListener("pageshow", (event) => {

@@ -1,6 +1,5 @@
 // Addresses of the pages: `/`, `/study/{study_id}`, `/readers`, `/quarantine`, `/system`, `/account`, `/set-up`,
-// `/accounts`, `/projects`, `/alerts`, `/cohorts`, `/cohorts/{cohort_id}`, `/models`, `/drift`, `/drift/{watch_id}`,
-// `/audit`, `/audit/study/{study_id}`. They hold opaque ids only.
+// `/accounts`, `/projects`, `/alerts`, `/cohorts`, `/cohorts/{cohort_id}`, `/models`, `/runs`, `/runs/{run_id}`, `/drift`, `/drift/{watch_id}`,
 
 import { useSyncExternalStore } from "react";
 
@@ -50,5 +49,12 @@ export function driftOf(path: string): string | null | undefined {
 }
 
 export const driftPath = (id: string): string => `/drift/${encodeURIComponent(id)}`;
+
+export function runOf(path: string): string | null {
+  const match = /^\/runs\/([0-9a-f]+)\/?$/.exec(path);
+  return match?.[1] ?? null;
+}
+
+export const runPath = (id: string): string => `/runs/${id}`;
 export const auditPath = (id: string): string => `/audit/study/${encodeURIComponent(id)}`;
 export const studyPath = (id: string): string => `/study/${encodeURIComponent(id)}`;

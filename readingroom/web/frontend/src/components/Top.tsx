@@ -9,6 +9,7 @@ const PAGES = [
   { path: "/cohorts", name: "Cohorts", permission: "cohort:read" },
   { path: "/models", name: "Models", permission: "model:read" },
   { path: "/drift", name: "Drift", permission: "drift:read" },
+  { path: "/runs", name: "Runs", permission: "run:read" },
   { path: "/quarantine", name: "Quarantine", permission: "quarantine:read" },
   { path: "/system", name: "System", permission: "system:read" },
   { path: "/audit", name: "Audit", permission: "audit:read" },
@@ -18,6 +19,7 @@ const PAGES = [
 ];
 
 /** Whether an address is a page's own, or one below it. */
+/** A page is on, and so is one below it: `/runs` on `/runs/{run_id}`. */
 const isOn = (path: string, page: string): boolean => path === page || (page !== "/" && path.startsWith(`${page}/`));
 
 export function Banner({ about }: { about: About | null }) {
