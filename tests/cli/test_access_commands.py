@@ -49,8 +49,11 @@ def test_projects_and_members(index: Database, capsys: pytest.CaptureFixture[str
     assert main(["project", "members", "ann", "care", "trial=researcher"]) == 0
     found = projects_of(index, "ann")
     assert Permission.REPORT_SIGN in found["care"]
-    # In the trial she reads and no more: a membership narrows.
-    assert found["trial"] == {Permission.STUDY_QUERY, Permission.STUDY_READ, Permission.CONSENT_READ}
+    # In the trial she reads and makes cohorts, and no more: a membership narrows.
+    assert found["trial"] == {
+        Permission.STUDY_QUERY, Permission.STUDY_READ, Permission.CONSENT_READ, Permission.COHORT_READ,
+        Permission.COHORT_WRITE,
+    }  # fmt: skip
     capsys.readouterr()
     assert main(["project", "list"]) == 0
     assert "ann as researcher" in capsys.readouterr().out
