@@ -18,6 +18,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("reader", help="name of the reader, e.g. lung-nodule")
     parser.add_argument("--data", type=Path, required=True, help="folder laid out like the reader's data set")
     parser.add_argument("--json", type=Path, required=True, help="file to write the result to")
+    parser.add_argument(
+        "--against", type=Path, metavar="FILE", help="result of an earlier version on the same data: adds differences"
+    )
     parser.set_defaults(run=run)
 
 
@@ -31,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.data.is_dir():
             raise BadInput(f"{args.data} is not a folder.")
         module = companion(args.reader, "evaluate")
-        result = module.evaluate(_reader(args.reader), args.data, command, line)
+        earlier = {} if args.against is None else {"against": _earlier(args.against)}
+        result = module.evaluate(_reader(args.reader), args.data, command, line, **earlier)
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except ReadingRoomError as error:
@@ -44,10 +48,28 @@ def run(args: argparse.Namespace) -> int:
         return 2
     line.end()
     print(f"{result['reader']} {result['version']}: {result['data']}")
-    for name, metric in result["metrics"].items():
-        low, high = metric["ci95"]
-        print(f"  {name}: {metric['value']:.3f} (95% CI {low:.3f} to {high:.3f}, n = {metric['n']})")
+    _show(result["metrics"], "")
+    if "against" in result:
+        print(f"minus version {result['against']['version']}, the same {result['against']['n']} patients:")
+        _show(result["against"]["difference"], "+")
     return 0
+
+
+def _show(metrics: dict[str, Any], sign: str) -> None:
+    for name, metric in metrics.items():
+        low, high = metric["ci95"]
+        interval = "no interval" if low is None else f"95% CI {low:.3f} to {high:.3f}"
+        print(f"  {name}: {metric['value']:{sign}.3f} ({interval}, n = {metric['n']})")
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        raise BadInput(f"{path} is not the result of an evaluation.") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is not the result of an evaluation.")
+    return found
 
 
 def _reader(name: str) -> Reader:

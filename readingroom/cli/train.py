@@ -7,7 +7,10 @@ from typing import Any
 
 from readingroom.cli.progress import ProgressLine
 from readingroom.core.errors import BadInput, ReadingRoomError
-from readingroom.readers.registry import companion
+from readingroom.learning.engine.recipe import read_recipe
+from readingroom.readers.registry import recipe_of
+
+OUT_OF_TIME = 3
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,18 +19,34 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder laid out like the reader's data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and card; made if missing")
     parser.add_argument("--seed", type=int, default=0, help="same data and seed, same weights (default 0)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run that OUT holds")
+    parser.add_argument("--minutes", type=float, help="time budget instead of the recipe's; what is done is kept")
+    parser.add_argument("--search", type=int, default=0, metavar="TRIALS", help="try so many settings first")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Return 0, or 2 where the data or arguments can't be used."""
+    """Return 0, 3 where the time budget is used up, or 2 where the data or arguments can't be used."""
+    # Only those who train need PyTorch, and the engine says so in a sentence where it is missing.
+    from readingroom.learning.engine.run import OutOfTime, train
+    from readingroom.learning.engine.search import search
+
     line = ProgressLine(f"train {args.reader}")
     try:
-        if args.seed < 0:
-            raise BadInput("The seed must not be negative.")
+        if args.seed < 0 or args.search < 0 or (args.minutes is not None and args.minutes <= 0):
+            raise BadInput("Seed and trials must not be negative, and minutes must be more than 0.")
+        recipe = read_recipe(recipe_of(args.reader))
         if not args.data.is_dir():
             raise BadInput(f"{args.data} is not a folder.")
-        log = companion(args.reader, "train").train(args.data, args.out, args.seed, line)
+        if args.search:
+            recipe = search(recipe, args.data, args.out / "search", args.seed, args.search, line)
+        if args.minutes is not None:
+            recipe = recipe.model_copy(update={"minutes": args.minutes})
+        log = train(recipe, args.data, args.out, args.seed, line, resume=args.resume)
+    except OutOfTime as stopped:
+        line.end()
+        print(f"stopped: {stopped}", file=sys.stderr)
+        return OUT_OF_TIME
     except ReadingRoomError as error:
         line.end()
         print(f"error: {error}", file=sys.stderr)
@@ -37,10 +56,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"error: {args.out}: {error.strerror}.", file=sys.stderr)
         return 2
     line.end()
-    result = log["out_of_fold"]
-    print(
-        f"Trained on {log['training_cases']} cases ({log['locked_test_cases']} locked) in {log['seconds']:.0f} s. "
-        f"Out of fold: sensitivity {result['sensitivity']:.3f} at {result['false_positives_per_litre']:.2f} false "
-        f"marks per litre. Written to {args.out}."
-    )
+    found = ", ".join(f"{name} {value:.3f}" for name, value in log["out_of_fold"].items() if isinstance(value, float))
+    print(f"Trained in {log['seconds']:.0f} s. Out of fold: {found}. Written to {args.out}.")
     return 0

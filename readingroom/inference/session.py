@@ -36,7 +36,7 @@ def checked_bytes(path: Path, sha256: str) -> bytes:
 
 
 class Model:
-    """One ONNX model with one input and one output."""
+    """One ONNX model with one input. ``outputs``: the names of what it gives, in its own order."""
 
     def __init__(self, path: Path, sha256: str) -> None:
         """Open ``path``. Raises BadInput where its bytes are not those ``sha256`` names, or aren't a model."""
@@ -49,9 +49,10 @@ class Model:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exception classes are not public
             raise BadInput(f"{path.name} is not an ONNX model that can be run: {type(error).__name__}.") from None
-        if len(self._session.get_inputs()) != 1 or len(self._session.get_outputs()) != 1:
-            raise BadInput(f"{path.name} has not just one input and one output.")
+        if len(self._session.get_inputs()) != 1:
+            raise BadInput(f"{path.name} has not just one input.")
         self._input = self._session.get_inputs()[0]
+        self.outputs = tuple(one.name for one in self._session.get_outputs())
 
     @property
     def width(self) -> int | None:
@@ -64,7 +65,7 @@ class Model:
         """Dimensions of the input."""
         return len(self._input.shape)
 
-    def run(self, rows: np.ndarray) -> np.ndarray:
-        """Return the output for ``rows`` (float32)."""
-        (out,) = self._session.run(None, {self._input.name: np.ascontiguousarray(rows, np.float32)})
-        return np.asarray(out)
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs by name for ``batch`` (float32)."""
+        out = self._session.run(None, {self._input.name: np.ascontiguousarray(batch, np.float32)})
+        return {name: np.asarray(one) for name, one in zip(self.outputs, out, strict=True)}

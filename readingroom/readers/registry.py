@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
@@ -78,23 +79,34 @@ def _load(entry: EntryPoint) -> LoadedReader:
 
 
 def companion(name: str, module: str) -> ModuleType:
-    """Return the module (``train``, ``evaluate``) beside the reader of this name, loadable or not.
+    """Return the module ``evaluate`` beside the reader of this name, loadable or not.
 
-    By convention a reader's package holds ``train.py`` with ``train(data, out, seed, report)`` and ``evaluate.py`` with
-    ``evaluate(reader, data, command, report)``. Raises NotFound where the reader or the module is not installed.
+    By convention a reader's package holds ``evaluate.py`` with ``evaluate(reader, data, command, report)`` and, if it
+    can be trained, ``recipe.yaml`` (``recipe_of``). Raises NotFound where reader or module is not installed.
     """
-    found = [e for e in entry_points(group=GROUP) if e.name == name]
-    if not found:
-        known = ", ".join(sorted({e.name for e in entry_points(group=GROUP)}))
-        raise NotFound(f"There is no reader {name!r}.", f"Installed: {known or 'none'}.")
-    package = found[0].module.rpartition(".")[0]
-    path = f"{package}.{module}" if package else module
+    path = f"{_package_of(name)}.{module}"
     try:
         return import_module(path)
     except ModuleNotFoundError as error:
         if error.name != path:
             raise
         raise NotFound(f"The reader {name!r} has no {module} command.") from None
+
+
+def recipe_of(name: str) -> Path:
+    """Return the path of the recipe beside the reader of this name. Raises NotFound where there is none."""
+    found = files(_package_of(name)).joinpath("recipe.yaml")
+    if not isinstance(found, Path) or not found.is_file():
+        raise NotFound(f"The reader {name!r} has no recipe: it cannot be trained here.")
+    return found
+
+
+def _package_of(name: str) -> str:
+    found = [e for e in entry_points(group=GROUP) if e.name == name]
+    if not found:
+        known = ", ".join(sorted({e.name for e in entry_points(group=GROUP)}))
+        raise NotFound(f"There is no reader {name!r}.", f"Installed: {known or 'none'}.")
+    return found[0].module.rpartition(".")[0] or found[0].module
 
 
 def _sentence(error: Exception) -> str:

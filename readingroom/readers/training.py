@@ -18,6 +18,8 @@ from readingroom.evaluation.leaks import check_no_leak
 if TYPE_CHECKING:
     import torch
 
+EVERY = -1
+"""The fold of examples that every network sees and none is judged on: a source that is only ever trained on."""
 Report = Callable[[str, float], None]
 """``report(step, fraction done 0..1)``."""
 
@@ -26,8 +28,8 @@ Report = Callable[[str, float], None]
 class TrainingData:
     """``n`` examples. ``arrays``: by name, each ``(n, ...)``, the image and whatever augmentation and loss want;
     ``group`` ``(n,)``: whose each is (a patient, or what stands for one); ``fold`` ``(n,)``: 0 .. folds-1, the
-    network of that fold does not see it; ``draw`` ``(n,)``: how often it is drawn, relative to the others. ``kept``:
-    what ``finish`` wants besides."""
+    network of that fold does not see it, or EVERY; ``draw`` ``(n,)``: how often it is drawn, relative to the others.
+    ``kept``: what ``finish`` wants besides."""
 
     arrays: dict[str, np.ndarray]
     group: np.ndarray
@@ -48,11 +50,12 @@ class TrainingData:
         if not len(self):
             raise BadInput("There is nothing to train on.")
         missing = sorted(set(range(folds)) - set(self.fold.tolist()))
-        if missing or self.fold.min() < 0 or self.fold.max() >= folds:
+        if missing or self.fold.min() < EVERY or self.fold.max() >= folds:
             raise BadInput(f"The examples do not fill {folds} folds: none in fold {missing or 'beyond'}.")
         if not (np.isfinite(self.draw).all() and (self.draw >= 0).all() and self.draw.sum() > 0):
             raise BadInput("How often examples are drawn must be numbers of 0 and more.")
-        check_no_leak({f"fold {k}": self.group[self.fold == k].tolist() for k in range(folds)})
+        parts = {f"fold {k}": self.group[self.fold == k].tolist() for k in range(folds)}
+        check_no_leak(parts | {"every fold": self.group[self.fold == EVERY].tolist()})
 
     @property
     def sha256(self) -> str:

@@ -27,7 +27,8 @@ def test_runs_a_model_whose_hash_is_right(tmp_path: Path) -> None:
     path.write_bytes(twice())
     model = Model(path, hashlib.sha256(twice()).hexdigest())
     assert model.width == 2
-    assert model.run(np.array([[1, 2]])).tolist() == [[2, 4]]
+    assert model.outputs == ("y",)
+    assert {name: out.tolist() for name, out in model.run(np.array([[1, 2]])).items()} == {"y": [[2, 4]]}
 
 
 def test_refuses_weights_changed_by_one_byte(tmp_path: Path) -> None:

@@ -2,19 +2,24 @@
 
 import gzip
 import json
+import shutil
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import ndimage
 
 from readingroom.cli.main import main
 from readingroom.core.errors import BadInput
-from readingroom.readers.lung_nodule import train
+from readingroom.readers.lung_nodule import examples, train
 from readingroom.readers.lung_nodule.augment import random_shift, window
+from readingroom.readers.lung_nodule.card import WEIGHTS
 from readingroom.readers.lung_nodule.cubes import Cube, read_cubes, read_nifti
 from readingroom.readers.lung_nodule.folds import TEST, part_of
+from readingroom.readers.lung_nodule.reader import LungNoduleReader
+from readingroom.readers.registry import recipe_of
 
 
 def write_nifti(path: Path, array: np.ndarray) -> None:
@@ -46,15 +51,38 @@ def made_up(number: int) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.int16), mask.astype(np.uint8)
 
 
+def rate(folder: Path, cases: list[str]) -> None:
+    """Ratings of the cases, and beside their folder a made-up table of LIDC annotations of which two are joined."""
+    random = np.random.default_rng(5)
+    names = ("texture", "malignancy", "spiculation", "lobulation")
+    head = ["Filename", *names, "lidc_patient_id", "pylidc_annotation_id"]
+    lines = [",".join(head)]
+    for n, case in enumerate(cases):
+        said = [(5, 1, 3)[n % 3], 1 + 4 * (n % 2), 1 + n % 5, 1 + (n + 2) % 5]
+        lines.append(",".join([case, *map(str, said), *(("LIDC-1", "1") if n == 0 else ("", ""))]))
+    (folder / "lidc_join.csv").write_text("\n".join(lines))
+    table = folder.parent / "lung_nodule_tables"
+    table.mkdir(exist_ok=True)
+    lines = [",".join(["id", "scan_id", "nodule_cluster", "patient_id", *names, "calcification", "eq_diameter_mm"])]
+    for n in range(180):
+        nodule = n // 3
+        size = 4 + nodule % 17
+        bad = 1 + 4 * (random.random() < 1 / (1 + np.exp(8 - size)))
+        lime = 3 if nodule % 10 == 0 else 6
+        lines.append(f"{n + 1},{nodule},0,LIDC-{nodule + 1},5,{bad},1,1,{lime},{size}")
+    (table / "lidc_annotations.csv").write_text("\n".join(lines))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fifteen cases under ids of their own; no spreadsheet, no join; one case without a nodule."""
+    """Fifteen cases under ids of their own, rated; one case without a nodule."""
     folder = tmp_path_factory.mktemp("set") / "cubes"
     for number in range(15):
         image, mask = made_up(number)
         write_nifti(folder / "images" / f"case-{number:03}.nii.gz", image)
         if number:
             write_nifti(folder / "masks" / f"case-{number:03}.nii.gz", mask)
+    rate(folder, [f"case-{number:03}" for number in range(15)])
     return folder
 
 
@@ -79,26 +107,62 @@ def test_evaluate_writes_the_agreed_form(folder: Path, tmp_path: Path, capsys: p
     assert again["metrics"] == result["metrics"]
 
 
-@pytest.mark.slow
-def test_training_gives_the_same_weights_for_a_seed(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader's own recipe, so small that it is trained in seconds: what it learns is worth nothing."""
+    whole = yaml.safe_load(recipe_of("lung-nodule").read_text("utf-8"))
+    small = {"draws": 64, "epochs": 2, "batch": 16, "threads": 1}
+    whole |= small | {"network": whole["network"] | {"arguments": {"width": 2, "dropout": 0.1}}}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(whole))
+    monkeypatch.setattr("readingroom.cli.train.recipe_of", lambda name: path)
     monkeypatch.setattr(train, "VARIANTS", 1)
+    for name in ("VARIANTS", "NEGATIVES_OF_VARIANT"):
+        monkeypatch.setattr(examples, name, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_training_gives_the_same_weights_for_a_seed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for out in ("a", "b"):
         arguments = ["train", "lung-nodule", "--data", str(folder), "--out", str(tmp_path / out), "--seed", "4"]
         assert main(arguments) == 0
     told = capsys.readouterr()
     assert "fold" in told.err
     assert "Out of fold" in told.out
-    names = {"model.onnx", "calibration.json", "training.json", "metrics.json", "card.yaml"}
-    assert names <= {p.name for p in (tmp_path / "a").iterdir()}
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+    for name in (*WEIGHTS, "card.yaml"):
+        if name != "training.json":
+            assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     log = json.loads((tmp_path / "a" / "training.json").read_text("utf-8"))
     assert log["seed"] == 4
     assert len(log["trained_on"]) == log["training_cases"]
     locked = sum(part_of(f"case-{n:03}") == TEST for n in range(15))
     assert log["locked_test_cases"] == locked
+    # What training wrote is a whole reader: it loads, and reads what it was not trained on.
+    shutil.copytree(tmp_path / "a", tmp_path / "reader" / "weights")
+    shutil.copy(tmp_path / "a" / "card.yaml", tmp_path / "reader" / "card.yaml")
+    reader = LungNoduleReader(tmp_path / "reader")
+    assert reader.card.evidence.startswith("Out of fold")
+    cubes, _ = read_cubes(folder)
+    assert all(m.segment.mask.any() for m in reader.marks(cubes[1].hu, np.ones(cubes[1].hu.shape, bool), 0.0001))
+    # And it is resumed, not begun again, where it was left.
+    again = [*arguments, "--resume"]
+    assert main(again) == 0
+    assert (tmp_path / "a" / "network.onnx").read_bytes() == (tmp_path / "b" / "network.onnx").read_bytes()
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_ratings_training_says_what_is_missing(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("images", "masks"):
+        (bare / name).symlink_to(folder / name)
+    assert main(["train", "lung-nodule", "--data", str(bare), "--out", str(tmp_path / "o")]) == 2
+    assert "ratings" in capsys.readouterr().err
 
 
 def test_what_was_trained_on_is_not_evaluated_on(
@@ -157,5 +221,5 @@ def test_a_window_is_a_crop_that_moves_the_nodule() -> None:
 def test_the_split_is_by_id_alone_and_about_four_in_fifteen() -> None:
     parts = [part_of(f"case-{n}") for n in range(3000)]
     assert 0.23 < parts.count(TEST) / 3000 < 0.30
-    assert set(parts) == {-1, 0, 1, 2, 3, 4}
+    assert set(parts) == {TEST, 0, 1, 2, 3, 4}
     assert part_of("103_nod1_ann0") == part_of("103_nod1_ann0")

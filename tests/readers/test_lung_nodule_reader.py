@@ -11,11 +11,13 @@ import pytest
 import yaml
 
 from readingroom.core.errors import BadInput
+from readingroom.findings.codes import code
 from readingroom.findings.model import Finding, PatientPlace, ReaderState, Reading
+from readingroom.findings.rules import characteristics_of
 from readingroom.imaging.simulate import SimulatedStudy, write_chest_ct
 from readingroom.intake.study import load_study
 from readingroom.readers.contract import ReadingOutput, ReadingRequest, SeriesType, TypedSeries
-from readingroom.readers.lung_nodule.card import build
+from readingroom.readers.lung_nodule.card import WEIGHTS, build
 from readingroom.readers.lung_nodule.reader import HERE, LungNoduleReader
 from readingroom.readers.runner import run_reader
 
@@ -75,7 +77,17 @@ def test_finds_measures_and_explains(
     values = {m.code.meaning: m.value for m in finding.measurements}
     assert values["Volume"] == pytest.approx(np.pi / 6 * solid.diameter_mm**3, rel=0.5)
     assert values["Long axis"] >= values["Short axis"]
-    assert {m.unit.value for m in finding.measurements} == {"mm", "mm3", "[hnsf'U]"}
+    assert {m.unit.value for m in finding.measurements} >= {"mm", "mm3", "[hnsf'U]"}
+    said = characteristics_of(finding)
+    assert said["density-type"] == "solid"
+    assert said["calcification"] == "finding-absent"
+    suspicion = next(c for c in finding.characteristics if c.concept == code("malignancy"))
+    assert 0 < suspicion.probability < 1  # type: ignore[operator]
+    assert {a.table for a in finding.assessments} == {"Lung-RADS", "Fleischner"}
+    assert {a.table for a in reading.assessments} == {"Lung-RADS", "Fleischner"}
+    assert len(finding.evidence.similar) == 3
+    heat = output.heat_maps[finding.evidence.heat_map]
+    assert heat.shape == output.segments[finding.segment].mask.shape
     assert finding.site is not None
     assert finding.site.meaning == "Lung"
     logit = np.log(finding.probability / (1 - finding.probability))  # type: ignore[operator]
@@ -189,7 +201,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "calibration.json", "baseline.json", "domain.json"])
+@pytest.mark.parametrize("name", [name for name in WEIGHTS if name != "training.json"])
 def test_changed_weights_are_refused(copy: Path, name: str) -> None:
     LungNoduleReader(copy)
     path = copy / "weights" / name
@@ -210,5 +222,5 @@ def test_the_configuration_hash_follows_the_weights(copy: Path) -> None:
 def test_the_card_is_what_training_and_evaluation_gave() -> None:
     evaluation = json.loads((HERE / "weights" / "evaluation.json").read_text("utf-8"))
     assert yaml.safe_load((HERE / "card.yaml").read_text("utf-8")) == build(HERE / "weights", evaluation)
-    assert (HERE / "weights" / "model.onnx").stat().st_size < 20 << 20
+    assert sum(path.stat().st_size for path in (HERE / "weights").iterdir()) < 20 << 20
     assert "CC BY 3.0" in (HERE / "weights" / "LICENSE").read_text("utf-8")

@@ -1,1 +1,1 @@
-"""Lung nodules on chest CT, version 1: lungs, multi-scale blob candidates, a tree ensemble trained by ``train.py``."""
+"""Lung nodules on chest CT, version 2: lungs, candidates, two looks (features, then a 3D network), what each is."""

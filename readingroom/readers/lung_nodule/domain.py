@@ -1,13 +1,14 @@
 """How far an image is from what the reader was trained on: a Mahalanobis distance over four plain numbers of the lung.
 
-About 1 to 3 for images like the training ones; the card says above which value a reading deserves doubt. It measures
-image quality (noise, density, texture), not disease.
+About 1 to 3 for images like the training ones. It measures image quality (noise, density, texture), not disease. Above
+``abstain_above`` the reader abstains: ``MARGIN`` times the largest distance of a training patient from all the others.
 """
 
 from typing import Any
 
 import numpy as np
 
+MARGIN = 1.5
 NAMES = ("lung_level_hu", "lung_spread_hu", "noise_hu", "soft_share")
 
 
@@ -26,7 +27,12 @@ def describe(hu: np.ndarray, lungs: np.ndarray) -> np.ndarray:
 
 
 def learn(rows: list[np.ndarray]) -> dict[str, Any]:
-    """Return mean and inverse covariance of ``rows`` as JSON data."""
+    """Return mean and inverse covariance of ``rows`` (one a patient) and ``abstain_above``, as JSON data."""
+    alone = [distance(_fitted(rows[:n] + rows[n + 1 :]), row) for n, row in enumerate(rows)]
+    return _fitted(rows) | {"abstain_above": round(MARGIN * max(alone), 3)}
+
+
+def _fitted(rows: list[np.ndarray]) -> dict[str, Any]:
     data = np.stack(rows)
     covariance = np.cov(data, rowvar=False) + np.diag(np.maximum(data.var(axis=0) * 0.05, 1e-6))
     return {

@@ -108,6 +108,12 @@ def length_mm(axis: Axis) -> float:
     return float(np.linalg.norm(np.subtract(axis.end_lps_mm, axis.start_lps_mm)))
 
 
+def diameter_of(name: str, axes: tuple[Axis, Axis]) -> Measurement:
+    """Return the mean of long and short axis as the measurement with the code ``name``, mm."""
+    mean = (length_mm(axes[0]) + length_mm(axes[1])) / 2
+    return Measurement(code=code(name), value=round(mean, 1), unit=code("mm"), method="mean of long and short axis")
+
+
 def measurements_of(source: SourceMask, volume: Volume, axes: tuple[Axis, Axis]) -> tuple[Measurement, ...]:
     """Return volume, long and short axis, their mean (the size Fleischner 2017 uses) and mean HU."""
     voxel_mm3 = float(np.prod(volume.spacing_mm))
@@ -122,9 +128,7 @@ def measurements_of(source: SourceMask, volume: Volume, axes: tuple[Axis, Axis])
         ),
         Measurement(code=code("long-axis"), value=round(long, 1), unit=mm, method="longest in the image plane"),
         Measurement(code=code("short-axis"), value=round(short, 1), unit=mm, method="across the long axis"),
-        Measurement(
-            code=code("diameter"), value=round((long + short) / 2, 1), unit=mm, method="mean of long and short axis"
-        ),
+        diameter_of("diameter", axes),
         Measurement(
             code=code("attenuation"), value=round(mean_hu, 1), unit=code("hounsfield"), method="mean of the segment"
         ),

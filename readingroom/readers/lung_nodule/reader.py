@@ -1,6 +1,8 @@
 """The reader ``lung-nodule``: which series it reads, when it abstains, and how marks become findings."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,34 @@ from readingroom.core.clock import monotonic
 from readingroom.core.errors import BadInput
 from readingroom.core.ids import sha256_hex
 from readingroom.findings.codes import code
-from readingroom.findings.model import Evidence, Finding, PatientPlace, SegmentMask
+from readingroom.findings.model import (
+    Characteristic,
+    Evidence,
+    Finding,
+    Measurement,
+    PatientPlace,
+    SegmentMask,
+)  # fmt: skip
+from readingroom.findings.rules import NoduleContext, assess
 from readingroom.findings.side import Anatomy, look, side_of
 from readingroom.imaging.volume import Volume
 from readingroom.inference.calibration import read_calibration
 from readingroom.inference.session import Model, checked_bytes
 from readingroom.readers.contract import Applicability, Progress, ReadingOutput, ReadingRequest, TypedSeries
-from readingroom.readers.lung_nodule import candidates, detect, domain, explain, features, lungs, measure, segment
+from readingroom.readers.lung_nodule import (
+    candidates,
+    characterise,
+    detect,
+    domain,
+    explain,
+    features,
+    lungs,
+    malignancy,
+    measure,
+    patches,
+    similar,
+)  # fmt: skip
+from readingroom.readers.lung_nodule.card import WEIGHTS
 from readingroom.readers.lung_nodule.grid import Grid, resample, slice_positions, to_lps
 from readingroom.readers.registry import load_card
 
@@ -28,22 +51,36 @@ STEP_MM = 1.0
 
 
 class LungNoduleReader:
-    """Version 1: see ``card.yaml``. ``folder`` holds the card and ``weights``; tests give their own."""
+    """Version 2: see ``card.yaml``. ``folder`` holds the card and ``weights``; tests give their own."""
 
     def __init__(self, folder: Path = HERE) -> None:
         """Load card and weights. Raises BadInput where a weights file isn't the one the card names."""
         self.card = load_card(folder / "card.yaml")
         weights, named = folder / "weights", self.card.weights
-        missing = {"model.onnx", "calibration.json", "baseline.json", "domain.json"} - set(named)
+        missing = set(WEIGHTS) - set(named)
         if missing or self.card.operating_point is None:
             raise BadInput("The card names no operating point or not all weights.")
-        self._model = Model(weights / "model.onnx", named["model.onnx"])
-        self._calibration = read_calibration(checked_bytes(weights / "calibration.json", named["calibration.json"]))
-        baseline = json.loads(checked_bytes(weights / "baseline.json", named["baseline.json"]))
-        self._domain = json.loads(checked_bytes(weights / "domain.json", named["domain.json"]))
-        if baseline["names"] != features.NAMES or self._model.width != len(features.NAMES):
+
+        def kept(name: str) -> bytes:
+            return checked_bytes(weights / name, named[name])
+
+        self._first = Model(weights / "model.onnx", named["model.onnx"])
+        self._network = Model(weights / "network.onnx", named["network.onnx"])
+        self._calibration = read_calibration(kept("calibration.json"))
+        self._weighing = detect.read_weighing(kept("weighing.json"))
+        self._characteristics = characterise.read_characteristics(kept("characteristics.json"))
+        self._malignancy = malignancy.read_malignancy(kept("malignancy.json"))
+        self._cases = similar.read_cases(kept("cases.json"))
+        self._domain = json.loads(kept("domain.json"))
+        baseline = json.loads(kept("baseline.json"))
+        if baseline["names"] != features.NAMES or self._first.width != len(features.NAMES):
             raise BadInput("The weights were made for other features than this version computes.", "Train again.")
-        self._baseline = np.array(baseline["values"], np.float32)
+        if self._network.outputs != detect.OUTPUTS:
+            raise BadInput("The network gives other outputs than this version reads.", "Train again.")
+        self._explain = explain.Explanation(
+            np.array(baseline["values"], np.float32), float(baseline["second"]), self._weighing, self._calibration,
+            self.first,
+        )  # fmt: skip
         self._operating_point = self.card.operating_point
 
     @property
@@ -55,14 +92,17 @@ class LungNoduleReader:
         settings = (
             self.card.version, self._operating_point, MAX_SLICE_MM, MAX_GAP_MM, MIN_COVER_MM, MIN_LITRES, MAX_LITRES,
             STEP_MM, lungs.AIR_HU, lungs.CLOSING_MM, candidates.SIGMAS, candidates.MIN_BLOB_HU,
-            candidates.MIN_LAPLACE_HU, candidates.MAX_PER_LITRE, detect.APART_MM, detect.MOST, segment.EDGE,
-            segment.OPENING, segment.BALL, segment.LARGEST_RADIUS, features.NAMES,
+            candidates.MIN_LAPLACE_HU, candidates.MAX_PER_LITRE, detect.LOOKED_PER_LITRE, detect.LOOKED_AT_LEAST,
+            detect.APART_MM, detect.MOST, patches.WIDE_SIGMA, patches.WIDE_MM, patches.LOW_HU, patches.HIGH_HU,
+            features.NAMES, characterise.SOLID_HU, characterise.CALCIFIED_HU, characterise.CALCIFIED_SHARE,
+            similar.SHOWN,
         )  # fmt: skip
         return sha256_hex(json.dumps(settings), self.weights_sha256)
 
-    def score(self, rows: np.ndarray) -> np.ndarray:
-        """Raw scores of feature rows ``(n, f)``, log-odds before calibration."""
-        return self._model.run(rows)[:, 0].astype(np.float64)
+    def first(self, rows: np.ndarray) -> np.ndarray:
+        """The first look's raw scores of feature rows ``(n, f)``, log-odds."""
+        (scores,) = self._first.run(rows).values()
+        return scores[:, 0].astype(np.float64)
 
     def marks(self, hu: np.ndarray, inside: np.ndarray, probability: float | None = None) -> list[detect.Mark]:
         """Marks of at least ``probability`` (the operating point where None) in a 1 mm grid with its lung mask."""
@@ -70,11 +110,16 @@ class LungNoduleReader:
         # Calibration rises with the score: the threshold on the score is found once, by its inverse.
         c = self._calibration
         threshold = (np.log(wanted / (1 - wanted)) - c.offset - c.prior_shift) / max(c.slope, 1e-9)
-        return detect.find_marks(hu, inside, self.score, float(threshold) - 1e-9)
+        looked = detect.look(hu, inside, self.first, self._network.run)
+        return detect.marks_of(looked, self._weighing, hu.shape, float(threshold) - 1e-9)
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of raw scores."""
         return self._calibration.probability(scores)
+
+    def suspicion(self, diameter_mm: float, ratings: Mapping[str, float], calcified: bool) -> float:
+        """Probability that readers find a nodule suspicious. ``diameter_mm``: of the ball of its volume."""
+        return self._malignancy.probability(diameter_mm, ratings, calcified)
 
     def applies(self, series: tuple[TypedSeries, ...]) -> Applicability:
         volumes = [s for s in series if s.type.modality == "CT" and s.type.kind == "ct-volume"]
@@ -122,19 +167,27 @@ class LungNoduleReader:
         grid, inside = lungs.working_grid(volume, found.together)
         away = domain.describe(grid.hu, inside)
         lap("grid", 0.3)
+        unlike = domain.distance(self._domain, away)
+        if unlike > self._domain["abstain_above"]:
+            reason = f"The image is unlike those this reader was made with: noise or lung density (score {unlike:.1f})."
+            return ReadingOutput(abstained=reason, out_of_domain_score=round(unlike, 3), seconds=seconds)
         marks = self.marks(grid.hu, inside)
         lap("candidates", 0.8)
         anatomy = look(volume) if marks else None
         reported = [self._finding(n, mark, grid, series, volume, anatomy) for n, mark in enumerate(marks, 1)]
+        context = NoduleContext(age_years=request.context.age_years, incomplete=request.partial)
+        assessed = assess([r.finding for r in reported], context, request.priors)
         lap("findings", 1.0)
         statistics: dict[str, float | str] = {
             name: round(float(value), 4) for name, value in zip(domain.NAMES, away, strict=True)
         }
         statistics |= {"lung_litres": round(sum(sizes), 3), "candidates_reported": float(len(marks))}
         return ReadingOutput(
-            findings=tuple(f for f, _ in reported),
-            segments={f.segment: mask for f, mask in reported},
-            out_of_domain_score=round(domain.distance(self._domain, away), 3),
+            findings=assessed.findings,
+            segments={r.finding.segment: r.mask for r in reported},
+            heat_maps={r.finding.evidence.heat_map: r.heat_map for r in reported},
+            assessments=assessed.study,
+            out_of_domain_score=round(unlike, 3),
             input_statistics=statistics,
             seconds=seconds,
         )
@@ -147,36 +200,72 @@ class LungNoduleReader:
         series: TypedSeries,
         volume: Volume,
         anatomy: Anatomy | None,
-    ) -> tuple[Finding, SegmentMask]:
+    ) -> "_Reported":
         source = measure.on_source(mark.segment, grid, volume.array.shape)
         axes = measure.axes_of(source, volume)
         x, y, z = (round(float(c), 3) for c in to_lps(volume, grid.to_source(mark.index)))
         name = f"nodule-{number}"
         slices = slice(source.offset[0], source.offset[0] + source.mask.shape[0])
-        why = explain.contributions(mark.row, self._baseline, lambda rows: self._calibration.log_odds(self.score(rows)))
+        sizes = measure.measurements_of(source, volume, axes)
+        said = self._characteristics_of(mark, source, volume)
         finding = Finding(
             id=name,
             code=code("nodule"),
             place=PatientPlace(frame_of_reference_uid=volume.frame_of_reference_uid, position_lps_mm=(x, y, z)),
             probability=round(float(self.probability(np.array(mark.score))), 4),
-            measurements=measure.measurements_of(source, volume, axes),
+            measurements=(*sizes, *_solid_part(said, source, volume)),
+            characteristics=said,
             axes=axes,
             side=side_of((x, y, z), volume, series.headers, anatomy),
             site=code("lung"),
             evidence=Evidence(
-                contributions=why,
+                contributions=self._explain.contributions(mark),
                 rule=f"Its probability is at or above the reader's operating point, {self._operating_point:.1%}.",
+                heat_map=f"heat-{number}",
+                similar=self._cases.nearest(mark.features),
                 notes=(
-                    "Contributions are Shapley values in log-odds over groups of features; with the baseline they sum "
-                    "to the log-odds of the probability.",
-                    f"Segment: above {mark.segment.threshold_hu:.0f} HU, vessels cut off by opening.",
+                    "Contributions are Shapley values in log-odds over groups of features of the first look, and what "
+                    "the network added; with the baseline they sum to the log-odds of the probability.",
+                    "The heat map shows where the network found what speaks for a nodule, not where its edge is.",
+                    "Impression of malignancy: how radiologists rated nodules like it, not a diagnosis.",
+                    "Segment: the network's." if mark.segment.sure else "Segment: unsure, the network drew no edge.",
                 ),
             ),
             segment=name,
             series_instance_uid=volume.series_instance_uid,
         )
         mask = SegmentMask(volume.series_instance_uid, source.offset, source.mask, volume.sop_instance_uids[slices])
-        return finding, mask
+        return _Reported(finding, mask, explain.heat_map(mark, grid, source))
+
+    def _characteristics_of(
+        self, mark: detect.Mark, source: measure.SourceMask, volume: Volume
+    ) -> tuple[Characteristic, ...]:
+        box = tuple(slice(o, o + n) for o, n in zip(source.offset, source.mask.shape, strict=True))
+        lime = characterise.calcified(volume.array[box], source.mask)
+        voxel_mm3 = float(np.prod(volume.spacing_mm))
+        ball = float((6 * source.mask.sum() * voxel_mm3 / np.pi) ** (1 / 3))
+        chance = round(self.suspicion(ball, mark.ratings, lime), 4)
+        suspicion = Characteristic(concept=code("malignancy"), value=code("malignant"), probability=chance)
+        return (*characterise.describe(mark.ratings, self._characteristics, lime), suspicion)
+
+
+@dataclass(frozen=True, eq=False)
+class _Reported:
+    finding: Finding
+    mask: SegmentMask
+    heat_map: np.ndarray
+
+
+def _solid_part(
+    said: tuple[Characteristic, ...], source: measure.SourceMask, volume: Volume
+) -> tuple[Measurement, ...]:
+    """The mean diameter of the solid part of a part-solid nodule, where it has one."""
+    if not any(c.concept == code("density-type") and c.value == code("part-solid") for c in said):
+        return ()
+    part = characterise.solid_part(volume.array, source)
+    if part is None:
+        return ()
+    return (measure.diameter_of("solid-part-diameter", measure.axes_of(part, volume)),)
 
 
 def _preference(series: TypedSeries) -> tuple[bool, float, str]:

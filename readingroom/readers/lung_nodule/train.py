@@ -1,34 +1,40 @@
-"""Train the lung-nodule reader from a folder laid out like ``lung_nodule_cubes``; deterministic for a seed.
+"""How ``lung-nodule`` is trained, from a folder laid out like ``lung_nodule_cubes``; ``recipe.yaml`` names these.
 
-Negatives come from the cubes' own background and, where ``../lung_ct_cptac_c3n00247`` lies beside the folder, from that
-CT, leaving out whatever could be its unmarked tumour. Out-of-fold scores on the training cases set the calibration and
-the operating point; the locked test part (``folds.part_of``) is not touched.
+``examples_for`` makes the first look and the patches; the engine trains a network a fold; ``finish_run`` weighs both
+looks, calibrates, sets the operating point and learns what else is said of a nodule, all on what each fold's first look
+and network say of patients they have not seen. The locked test part (``folds.part_of``) is not touched.
 """
 
+import dataclasses
 import json
-import platform
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import sklearn
-from scipy import ndimage
+import torch
 from threadpoolctl import threadpool_limits
 
-from readingroom.core.clock import monotonic
 from readingroom.core.errors import BadInput
-from readingroom.imaging.series import read_series
 from readingroom.inference.calibration import Calibration, fit_platt
-from readingroom.readers.lung_nodule import candidates, card, classifier, domain, features, lungs
-from readingroom.readers.lung_nodule.augment import plant, vary
+from readingroom.readers.lung_nodule import (
+    card,
+    characterise,
+    classifier,
+    detect,
+    domain,
+    examples,
+    features,
+    first_look,
+    lungs,
+    malignancy,
+    similar,
+)  # fmt: skip
 from readingroom.readers.lung_nodule.cubes import Cube, read_cubes
-from readingroom.readers.lung_nodule.detect import APART_MM, Mark, litres, merge
-from readingroom.readers.lung_nodule.folds import FOLDS, TEST, part_of
-from readingroom.readers.lung_nodule.grid import resample
-from readingroom.readers.lung_nodule.lungs import working_grid
+from readingroom.readers.lung_nodule.folds import TEST, part_of
+from readingroom.readers.lung_nodule.ratings import NAMES, TABLE, joined, lidc_nodules, read_ratings
+from readingroom.readers.training import Report, TrainedRun, TrainingData
 
 VARIANTS = 6
 PLANTS = 3
@@ -36,244 +42,197 @@ TARGET_FALSE_MARKS_PER_LITRE = 2.0
 """The operating point: the least threshold at which out-of-fold false marks in the training cubes are at most this."""
 SCAN_NODULES_PER_LITRE = 1186 / 888 / 4.5
 """Prior for use: 1,186 nodules in 888 scans (LUNA16: 3 mm and more, by 3 of 4 readers), about 4.5 l of lung each."""
-BACKGROUND = "lung_ct_cptac_c3n00247"
-SUSPECTS = 4
-SUSPECT_MM = 18.0
-"""In the background CT, all within this of so many places that most look like a nodule is left out: its tumour is
-unmarked. Everything else, hilar vessels above all, is a negative that the cubes hardly have."""
-
-Report = Callable[[str, float], None]
+RATES = (0.5, 1, 2, 4, 8)
+CUTS = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Training rows. ``truth``: 1 nodule, 0 not; ``fold``: of the case, or of the slab of the background CT."""
+class Kept:
+    """What ``finish_run`` needs besides the patches."""
 
-    features: np.ndarray
-    truth: np.ndarray
-    weight: np.ndarray
-    fold: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Background:
-    """The background CT at 1 mm, cropped to its lungs, with its candidates and their features."""
-
-    hu: np.ndarray
-    lungs: np.ndarray
-    found: candidates.Candidates
-    rows: np.ndarray
+    folder: Path
+    cubes: list[Cube]
+    locked: list[Cube]
+    problems: list[str]
+    look: first_look.FirstLook
+    ratings: Mapping[str, Mapping[str, float]]
+    patients: Mapping[str, str]
 
 
-def train(data: Path, out: Path, seed: int, report: Report) -> dict[str, Any]:
-    """Train and write the weights (``card.WEIGHTS``), ``metrics.json`` and a ``card.yaml`` without a test result.
-
-    Returns what ``training.json`` holds. Raises BadInput where ``data`` can't be trained on.
-    """
-    started = monotonic()
+def examples_for(data: Path, seed: int, processes: int, report: Report) -> TrainingData:
+    """Return the patches of the training cases in ``data``. Raises BadInput where it can't be trained on."""
     everything, problems = read_cubes(data)
     cubes = [c for c in everything if part_of(c.case_id) != TEST and c.centre is not None]
-    folds = np.array([part_of(c.case_id) for c in cubes])
-    if len(cubes) < 10 or len(np.unique(folds)) < 2:
-        raise BadInput(f"{len(cubes)} training cases with a nodule are too few (10 at least, in two folds).")
+    if len(cubes) < 10:
+        raise BadInput(f"{len(cubes)} training cases with a nodule are too few (10 at least).")
+    ratings, patients = _ratings(data)
+    if not any(c.case_id in ratings for c in cubes):
+        raise BadInput("No case has ratings: ground_truth.xls is missing beside the cubes, or fits none.")
     with threadpool_limits(1):
         report("background CT", 0.02)
-        background = _background(data.resolve().parent / BACKGROUND)
-        rows = _all_rows(cubes, background, seed, report)
-        known = np.ones(0, bool)
-        if background is not None:
-            background_rows, known = _background_rows(background, rows, seed)
-            rows = _join([rows, background_rows])
-        marks, background_scores = _out_of_fold(cubes, folds, rows, background, seed, report)
-        report("final model", 0.88)
-        model = _fit(rows, np.ones(len(rows.fold), bool), seed)
+        background = first_look.read_background(data.resolve().parent / first_look.BACKGROUND)
+        look = first_look.learn(
+            cubes, background, VARIANTS, PLANTS, seed, lambda step, done: report(step, 0.05 + 0.5 * done)
+        )
+        patches, groups, folds = examples.make(
+            cubes, ratings, look.folds, look.whole, background, look.known, first_look.BACKGROUND, seed, processes,
+            lambda step, done: report(step, 0.55 + 0.45 * done),
+        )  # fmt: skip
+    nodule = np.array([p.nodule for p in patches])
+    arrays = {
+        "image": np.stack([p.hu for p in patches]),
+        "mask": np.stack([p.mask for p in patches]),
+        "nodule": nodule.astype(np.float32),
+        "ratings": np.array([p.ratings for p in patches], np.float32),
+    }
+    draw = examples.draws([p.category for p in patches], nodule, groups)
+    locked = [c for c in everything if part_of(c.case_id) == TEST]
+    kept = Kept(data, cubes, locked, problems, look, ratings, patients)
+    return TrainingData(arrays, np.array(groups), np.array(folds), draw, kept)
+
+
+def _ratings(data: Path) -> tuple[dict[str, Mapping[str, float]], dict[str, str]]:
+    """Ratings of each case, the mean of all its LIDC readers where it is joined to them; and its LIDC patient."""
+    said = dict(read_ratings(data))
+    _, by_annotation = lidc_nodules(data.resolve().parent / TABLE)
+    patients = {}
+    for case, (patient, annotation) in joined(data).items():
+        patients[case] = patient
+        nodule = by_annotation.get(annotation)
+        if nodule is not None and nodule.patient == patient:
+            said[case] = {name: nodule.mean(name) for name in NAMES}
+    return said, patients
+
+
+def finish_run(run: TrainedRun) -> dict[str, Any]:
+    """Write all that ``card.WEIGHTS`` names and a ``card.yaml`` without a test result; return what ``training.json``
+    holds."""
+    kept: Kept = run.data.kept
+    looked = _out_of_fold(run, kept)
+    weighing = _with_cut(kept.cubes, looked, _weigh(kept.cubes, looked))
+    marks = [
+        detect.marks_of(one, weighing, cube.hu.shape, -np.inf)[:12]
+        for cube, one in zip(kept.cubes, looked, strict=True)
+    ]
+    run.report("operating point", 0.6)
+    volume = sum(detect.litres(lungs.lungs_in_crop(c.hu)) for c in kept.cubes)
     scores = np.array([m.score for case in marks for m in case])
-    truth = np.array([c.hits(m.index) for c, case in zip(cubes, marks, strict=True) for m in case])
-    false = np.array([not c.on_annotation(m.index) for c, case in zip(cubes, marks, strict=True) for m in case])
-    volume = sum(litres(lungs.lungs_in_crop(c.hu)) for c in cubes)
-    calibration = _calibrate(scores, truth, len(cubes) / volume)
+    truth = np.array([c.hits(m.index) for c, case in zip(kept.cubes, marks, strict=True) for m in case])
+    false = np.array([not c.on_annotation(m.index) for c, case in zip(kept.cubes, marks, strict=True) for m in case])
+    calibration = _calibrate(scores, truth, len(kept.cubes) / volume)
     threshold = _threshold(scores[false], volume)
-    hit = np.array(
-        [
-            any(m.score >= threshold and c.hits(m.index) for m in case)
-            for c, case in zip(cubes, marks, strict=True)
-        ]
-    )  # fmt: skip
-    data_bytes = classifier.to_onnx(model)
-    check = rows.features[:: max(1, len(rows.features) // 500)]
-    worst = _compare(data_bytes, model, check)
-    out.mkdir(parents=True, exist_ok=True)
+    on = [
+        [m for m in case if c.hits(m.index)] for c, case in zip(kept.cubes, marks, strict=True)
+    ]  # fmt: skip
+    rated = _rated(kept, on)
+    characteristics = characterise.learn(*rated)
+    locked = frozenset(kept.patients[c.case_id] for c in kept.locked if c.case_id in kept.patients)
+    nodules, _ = lidc_nodules(kept.folder.resolve().parent / TABLE)
+    learnt = malignancy.learn(nodules, locked, run.seed)
+    run.report("nearest cases", 0.8)
+    cases = _cases(run, kept)
+    export, worst = first_look.export(kept.look)
+    negatives = np.concatenate([one.second for one in looked if one is not None])
     log: dict[str, Any] = {
-        "seed": seed,
-        "training_cases": len(cubes),
-        "locked_test_cases": sum(part_of(c.case_id) == TEST for c in everything),
-        "left_out": problems,
-        "trained_on": sorted(c.fingerprint for c in cubes),
-        "rows": len(rows.truth),
-        "rows_nodule": int(rows.truth.sum()),
-        "rows_background_ct": int(known.sum()),
+        "seed": run.seed,
+        "recipe_sha256": run.facts["recipe_sha256"],
+        "training_cases": len(kept.cubes),
+        "locked_test_cases": len(kept.locked),
+        "left_out": kept.problems,
+        "trained_on": sorted(c.fingerprint for c in kept.cubes),
+        "folds": {c.fingerprint: part_of(c.case_id) for c in kept.cubes},
+        "patches": len(run.data),
+        "patches_nodule": int((run.data.arrays["nodule"] > 0.5).sum()),
+        "rows_background_ct": int(kept.look.known.sum()),
         "operating_point": float(calibration.probability(np.array(threshold))),
         "operating_point_rule": f"out-of-fold false marks in the training cubes <= {TARGET_FALSE_MARKS_PER_LITRE:g}/l",
         "out_of_fold": {
-            "sensitivity": float(hit.mean()),
+            "sensitivity": float(np.mean([any(m.score >= threshold for m in case) for case in on])),
             "false_positives_per_litre": float((scores[false] >= threshold).sum() / volume),
-            "n": len(cubes),
+            "n": len(kept.cubes),
             "litres": volume,
-            "froc": _froc(cubes, marks, false, scores, volume),
+            "froc": _froc(on, scores[false], volume),
+            "dice": _dice(kept.cubes, on),
             "calibration_error": _calibration_error(calibration, scores, truth),
-            "background_ct_false_positives_per_litre": (
-                None if background is None else _background_rate(background, background_scores, known, threshold)
-            ),
+            "texture_error": float(np.abs(rated[0]["texture"] - rated[1]["texture"]).mean()),
         },
-        "onnx_largest_difference": worst,
-        "settings": {"variants": VARIANTS, "plants": PLANTS, "features": len(features.NAMES)},
-        "versions": {
-            "python": platform.python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__,
-            "onnxruntime": onnxruntime.__version__,
-        },
+        "malignancy": learnt.report,
+        "onnx_largest_difference": {"network": run.facts["onnx_largest_difference"], "first look": worst},
+        "weighing": weighing.as_json(),
+        "versions": run.facts["versions"],
+    }
+    out = run.folder
+    (out / "model.onnx").write_bytes(export)
+    baseline = {
+        "names": features.NAMES, "values": first_look.typical(kept.look), "second": float(np.median(negatives)),
     }  # fmt: skip
-    (out / "model.onnx").write_bytes(data_bytes)
+    _write_json(out / "weighing.json", weighing.as_json())
     _write_json(out / "calibration.json", calibration.model_dump())
-    _write_json(out / "baseline.json", {"names": features.NAMES, "values": _typical(rows)})
-    _write_json(out / "domain.json", domain.learn([domain.describe(c.hu, lungs.lungs_in_crop(c.hu)) for c in cubes]))
+    _write_json(out / "baseline.json", baseline)
+    _write_json(out / "characteristics.json", characteristics.as_json())
+    _write_json(out / "malignancy.json", learnt.model.as_json())
+    _write_json(out / "cases.json", cases.as_json())
+    away = [domain.describe(c.hu, lungs.lungs_in_crop(c.hu)) for c in kept.cubes]
+    _write_json(out / "domain.json", domain.learn(away))
     _write_json(out / "training.json", log)
-    _write_json(out / "metrics.json", log["out_of_fold"])
     card.write(out / "card.yaml", out, None)
-    report("done", 1.0)
-    log["seconds"] = round(monotonic() - started, 1)
     return log
 
 
-def _all_rows(cubes: list[Cube], background: Background | None, seed: int, report: Report) -> Rows:
-    pieces: list[Rows] = []
-    for number, cube in enumerate(cubes):
-        report("features", 0.05 + 0.45 * number / len(cubes))
-        # Seeded by the case: its variants don't depend on what else is in the folder.
-        random = np.random.default_rng([seed, int(cube.fingerprint, 16)])
+def of_torch(network: torch.nn.Module) -> detect.Network:
+    """Return a torch network as ``detect`` wants one."""
+
+    def run(patches: np.ndarray) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            said = network(torch.from_numpy(np.ascontiguousarray(patches, np.float32)))
+        return {name: one.numpy() for name, one in zip(detect.OUTPUTS, said, strict=True)}
+
+    return run
+
+
+def _out_of_fold(run: TrainedRun, kept: Kept) -> list[detect.Looked | None]:
+    """What both looks say of each training cube: a first look and a network that have seen nothing of its patient."""
+    found = []
+    for n, cube in enumerate(kept.cubes):
+        run.report("out of fold", 0.6 * n / len(kept.cubes))
         fold = part_of(cube.case_id)
-        pieces.append(_cube_rows(cube, fold, 1.0))
-        pieces.extend(_cube_rows(vary(cube, random), fold, 0.5) for _ in range(VARIANTS))
-        for _ in range(PLANTS if background is not None else 0):
-            assert background is not None
-            planted = plant(cube, background.hu, background.lungs, random)
-            if planted is not None:
-                pieces.append(_planted_rows(*planted, fold))
-    return _join(pieces)
+        first: classifier.Ensemble = kept.look.folds[fold]
+        found.append(
+            detect.look(cube.hu, lungs.lungs_in_crop(cube.hu), first.score, of_torch(run.networks[fold]))
+        )  # fmt: skip
+    return found
 
 
-def _join(pieces: list[Rows]) -> Rows:
-    parts = [p for p in pieces if len(p.truth)]
-    return Rows(
-        np.concatenate([p.features for p in parts]),
-        np.concatenate([p.truth for p in parts]),
-        np.concatenate([p.weight for p in parts]),
-        np.concatenate([p.fold for p in parts]),
-    )
+def _weigh(cubes: list[Cube], looked: list[detect.Looked | None]) -> detect.Weighing:
+    """How much each look counts: a logistic regression over out-of-fold candidates, each patient weighing the same."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows, truth, weight = [], [], []
+    for cube, one in zip(cubes, looked, strict=True):
+        if one is None:
+            continue
+        said = first_look.labels(cube, one.found.index)
+        kept = said >= 0
+        rows.append(np.stack([one.first[kept], one.second[kept]], axis=1))
+        truth.append(said[kept])
+        positives = max(1, int((said == 1).sum()))
+        weight.append(np.where(said[kept] == 1, 1 / positives, 0.2))
+    x, y, w = np.concatenate(rows), np.concatenate(truth), np.concatenate(weight)
+    found = LogisticRegression(C=1.0).fit(x, y, sample_weight=w)
+    # Neither look may count against itself, whatever a few cases say.
+    first, second = (max(0.05, float(v)) for v in found.coef_[0])
+    return detect.Weighing(first, second)
 
 
-def _labels(cube: Cube, index: np.ndarray) -> np.ndarray:
-    """1 near the nodule's middle, 0 well away from every annotation, -1 in between (used for nothing)."""
-    radius = cube.hit_radius_mm
-    if cube.centre is None:
-        return np.zeros(len(index), int)
-    distance = np.linalg.norm(index - cube.centre, axis=1)
-    local = np.clip(np.rint(index).astype(int), 0, np.array(cube.mask.shape) - 1)
-    beside = ndimage.binary_dilation(cube.mask, iterations=3)[tuple(local.T)]
-    labels = np.where((distance <= radius + 3) | beside, -1, 0)
-    labels[distance <= min(max(0.6 * radius, 3.0), 8.0)] = 1
-    return labels
-
-
-def _cube_rows(cube: Cube, fold: int, weight: float) -> Rows:
-    inside = lungs.lungs_in_crop(cube.hu)
-    found = candidates.find_candidates(cube.hu, inside)
-    labels = _labels(cube, found.index)
-    kept = labels >= 0
-    rows = features.compute(cube.hu, inside, found.take(kept))
-    truth = labels[kept]
-    # A nodule counts the same however many candidates lie on it.
-    weights = np.where(truth == 1, 6.0 / max(1, int(truth.sum())), 1.0) * weight
-    return Rows(rows, truth, weights, np.full(len(truth), fold))
-
-
-def _planted_rows(cube: Cube, inside: np.ndarray, fold: int) -> Rows:
-    found = candidates.find_candidates(cube.hu, inside | ndimage.binary_dilation(cube.mask))
-    found = found.take(_labels(cube, found.index) == 1)
-    rows = features.compute(cube.hu, inside, found)
-    count = len(found)
-    return Rows(rows, np.ones(count, int), np.full(count, 3.0 / max(1, count)), np.full(count, fold))
-
-
-def _background(folder: Path) -> Background | None:
-    files = sorted(folder.glob("*.dcm"))
-    if not files:
-        return None
-    volume = read_series(files).volume
-    if volume is None:
-        raise BadInput(f"{folder.name} lies beside the data but gives no volume.")
-    both = lungs.find_lungs(resample(volume, 2.0).hu, 2.0, top_first=float(volume.affine[2, 2]) < 0)
-    if both.problem:
-        raise BadInput(f"In {folder.name} {both.problem}.")
-    grid, inside = working_grid(volume, both.together)
-    hu = grid.hu
-    found = candidates.find_candidates(hu, inside)
-    return Background(hu, inside, found, features.compute(hu, inside, found))
-
-
-def _background_rows(background: Background, rows: Rows, seed: int) -> tuple[Rows, np.ndarray]:
-    """Negatives of the background CT, and which of its candidates they are: all but those that could be its tumour."""
-    looks = _fit(rows, np.ones(len(rows.truth), bool), seed).score(background.rows)
-    suspect = np.zeros(len(looks), bool)
-    for _ in range(SUSPECTS):
-        best = int(np.argmax(np.where(suspect, -np.inf, looks)))
-        suspect |= np.linalg.norm(background.found.index - background.found.index[best], axis=1) < SUSPECT_MM
-    known = ~suspect
-    count = int(known.sum())
-    kept = background.rows[known]
-    return Rows(kept, np.zeros(count, int), np.full(count, 1.0), _slab(background)[known]), known
-
-
-def _slab(background: Background) -> np.ndarray:
-    """The fold of each candidate of the background CT: slabs of equal height, so that neighbours stay together."""
-    height = background.hu.shape[0]
-    return np.minimum((background.found.index[:, 0] * FOLDS / height).astype(int), FOLDS - 1)
-
-
-def _background_rate(background: Background, scores: np.ndarray, known: np.ndarray, threshold: float) -> float:
-    """False marks per litre in the background CT, each slab by a model that has not seen it, suspects left out."""
-    marked = np.flatnonzero(known & (scores >= threshold))
-    kept: list[int] = []
-    for n in marked[np.argsort(-scores[marked], kind="stable")]:
-        places = background.found.index[kept]
-        if not kept or np.linalg.norm(places - background.found.index[n], axis=1).min() >= APART_MM:
-            kept.append(int(n))
-    return round(len(kept) / litres(background.lungs), 3)
-
-
-def _fit(rows: Rows, which: np.ndarray, seed: int) -> classifier.Ensemble:
-    return classifier.fit(rows.features[which], rows.truth[which] == 1, rows.weight[which], seed)
-
-
-def _out_of_fold(
-    cubes: list[Cube], folds: np.ndarray, rows: Rows, background: Background | None, seed: int, report: Report
-) -> tuple[list[list[Mark]], np.ndarray]:
-    """Marks in every training cube by a model that has seen nothing of its patient; and the background CT's scores."""
-    marks: list[list[Mark]] = [[] for _ in cubes]
-    others = np.zeros(0 if background is None else len(background.found))
-    for fold in range(FOLDS):
-        report(f"fold {fold + 1} of {FOLDS}", 0.5 + 0.36 * fold / FOLDS)
-        mine = np.flatnonzero(folds == fold)
-        model = _fit(rows, rows.fold != fold, seed)
-        for n in mine:
-            inside = lungs.lungs_in_crop(cubes[n].hu)
-            found = candidates.find_candidates(cubes[n].hu, inside)
-            scores = model.score(features.compute(cubes[n].hu, inside, found))
-            floor = np.sort(scores)[-12:].min() if len(scores) else 0.0
-            marks[n] = merge(cubes[n].hu, inside, found, np.zeros((len(found), 0)), scores, float(floor))
-        if background is not None:
-            slab = _slab(background) == fold
-            others[slab] = model.score(background.rows[slab]) if slab.any() else 0.0
-    return marks, others
+def _with_cut(cubes: list[Cube], looked: list[detect.Looked | None], weighing: detect.Weighing) -> detect.Weighing:
+    """Add how sure a voxel must be: what gives the best Dice on patients that the networks have not seen."""
+    tried = []
+    for cut in CUTS:
+        one = dataclasses.replace(weighing, cut=cut)
+        marks = [detect.marks_of(its, one, c.hu.shape, -np.inf)[:12] for c, its in zip(cubes, looked, strict=True)]
+        on = [[m for m in case if c.hits(m.index)] for c, case in zip(cubes, marks, strict=True)]
+        tried.append((_dice(cubes, on), one))
+    return max(tried, key=lambda pair: pair[0])[1]
 
 
 def _calibrate(scores: np.ndarray, truth: np.ndarray, nodules_per_litre: float) -> Calibration:
@@ -288,19 +247,21 @@ def _threshold(false_scores: np.ndarray, volume: float) -> float:
     return float(np.nextafter(ordered[allowed], np.inf)) if allowed < len(ordered) else float(ordered[-1])
 
 
-def _froc(
-    cubes: list[Cube], marks: list[list[Mark]], false: np.ndarray, scores: np.ndarray, volume: float
-) -> dict[str, float]:
-    best = np.array(
-        [max((m.score for m in case if c.hits(m.index)), default=-np.inf) for c, case in zip(cubes, marks, strict=True)]
-    )
-    ordered = np.sort(scores[false])[::-1]
+def _froc(on: list[list[detect.Mark]], false: np.ndarray, volume: float) -> dict[str, float]:
+    best = np.array([max((m.score for m in case), default=-np.inf) for case in on])
+    ordered = np.sort(false)[::-1]
     out = {}
-    for rate in (0.5, 1, 2, 4, 8):
+    for rate in RATES:
         allowed = int(rate * volume)
         limit = ordered[allowed] if allowed < len(ordered) else -np.inf
         out[f"{rate:g}"] = float((best > limit).mean())
     return out
+
+
+def _dice(cubes: list[Cube], on: list[list[detect.Mark]]) -> float:
+    """Mean Dice of the best mark on each nodule that has one."""
+    found = [case[0].segment.dice(cube.nodule) for cube, case in zip(cubes, on, strict=True) if case]
+    return float(np.mean(found))
 
 
 def _calibration_error(calibration: Calibration, scores: np.ndarray, truth: np.ndarray) -> float:
@@ -311,18 +272,40 @@ def _calibration_error(calibration: Calibration, scores: np.ndarray, truth: np.n
     return float(sum(len(b) * abs(probability[b].mean() - truth[b].mean()) for b in bins if len(b)) / len(order))
 
 
-def _typical(rows: Rows) -> list[float]:
-    """The usual false candidate: what a score is explained against."""
-    return [float(v) for v in np.median(rows.features[rows.truth == 0], axis=0)]
+def _rated(kept: Kept, on: list[list[detect.Mark]]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What the networks of other folds and the readers said of each nodule found, by rating."""
+    pairs = [
+        (case[0].ratings, kept.ratings[cube.case_id])
+        for cube, case in zip(kept.cubes, on, strict=True)
+        if case and cube.case_id in kept.ratings
+    ]
+    return tuple({n: np.array([pair[side][n] for pair in pairs]) for n in NAMES} for side in (0, 1))  # type: ignore[return-value]
 
 
-def _compare(model_bytes: bytes, model: classifier.Ensemble, rows: np.ndarray) -> float:
-    session = onnxruntime.InferenceSession(model_bytes, providers=["CPUExecutionProvider"])
-    (scores,) = session.run(None, {"features": rows.astype(np.float32)})
-    worst = float(np.abs(np.asarray(scores)[:, 0] - model.score(rows)).max())
-    if worst > 0.01:
-        raise BadInput(f"The exported model differs from the trained one by {worst:g} log-odds.")
-    return worst
+def _cases(run: TrainedRun, kept: Kept) -> similar.Cases:
+    """The training nodules as the network sees them."""
+    assert run.together is not None
+    network, whole = of_torch(run.together), kept.look.whole
+    features_of, keys, words = [], [], []
+    for n, cube in enumerate(kept.cubes):
+        run.report("nearest cases", 0.8 + 0.18 * n / len(kept.cubes))
+        looked = detect.look(cube.hu, lungs.lungs_in_crop(cube.hu), whole.score, network)
+        at = detect.marks_of(looked, detect.Weighing(0.0, 1.0), cube.hu.shape, -np.inf)
+        here = next((m for m in at if cube.hits(m.index)), None)
+        if here is None:
+            continue
+        features_of.append(here.features)
+        keys.append(cube.case_id)
+        words.append(_words(cube, kept.ratings.get(cube.case_id)))
+    return similar.learn(np.array(features_of), keys, words)
+
+
+def _words(cube: Cube, ratings: Mapping[str, float] | None) -> str:
+    size = 2 * float((3 * cube.nodule.sum() / (4 * np.pi)) ** (1 / 3))
+    if ratings is None:
+        return f"{size:.0f} mm"
+    kind = "solid" if ratings["texture"] >= 4.5 else "ground glass" if ratings["texture"] < 1.5 else "part-solid"
+    return f"{size:.0f} mm, {kind}, rated {ratings['malignancy']:.1f} of 5 for malignancy by its readers"
 
 
 def _write_json(path: Path, value: Any) -> None:

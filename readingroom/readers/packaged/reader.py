@@ -32,6 +32,8 @@ class PackagedReader:
         self.card = card
         self._manifest, self._takes, self._gives = manifest, manifest.input, manifest.output
         self._model = Model(path, card.weights["network.onnx"])
+        if len(self._model.outputs) != 1:
+            raise BadInput(f"{path.name} has not just one output.")
         self._channels = self._probe()
 
     @property
@@ -104,12 +106,16 @@ class PackagedReader:
     def _raw(self, patch: np.ndarray) -> np.ndarray:
         """Return what the network gives for one patch, without the axis of the batch."""
         if self._model.rank == 5:
-            return self._model.run(patch[None, None])[0]
+            return self._only(patch[None, None])
         if self._model.rank != 4 or 1 not in patch.shape:
             raise BadInput("A network takes three dimensions, or two and patches of one slice.")
         thin = patch.shape.index(1)
-        out = self._model.run(patch.squeeze(thin)[None, None])[0]
+        out = self._only(patch.squeeze(thin)[None, None])
         return np.expand_dims(out, thin + 1) if out.ndim == 3 else out
+
+    def _only(self, batch: np.ndarray) -> np.ndarray:
+        (out,) = self._model.run(batch).values()
+        return np.asarray(out[0])
 
     def _scores(self, patch: np.ndarray) -> np.ndarray:
         """Return scores from 0 to 1, channel first. Raises BadInput where they are none."""
