@@ -6,6 +6,8 @@ what the worker adds: that it is written, and as which objects.
 
 from alembic import op
 
+from readingroom.migrations.append_only import only_add
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -19,11 +21,7 @@ SIGNED = ("body", "study_id", "revision", "etag", "signed_by", "signed_at")
 def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for table in APPEND_ONLY:
-            for verb in ("UPDATE", "DELETE"):
-                op.execute(
-                    f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                    f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-                )
+            only_add(table)
         changed = " OR ".join(["NEW.state = 'draft'", *(f"NEW.{name} IS NOT OLD.{name}" for name in SIGNED)])
         refusal = "BEGIN SELECT RAISE(ABORT, 'a signed report does not change'); END"
         op.execute(
@@ -37,10 +35,7 @@ def upgrade() -> None:
         "$$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$"
     )
     for table in APPEND_ONLY:
-        op.execute(
-            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        )
+        only_add(table)
     changed = " OR ".join(["NEW.state = 'draft'", *(f"NEW.{name} IS DISTINCT FROM OLD.{name}" for name in SIGNED)])
     op.execute(
         f"CREATE TRIGGER report_signed_update BEFORE UPDATE ON report FOR EACH ROW "

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from readingroom.core.database import Json, UtcDateTime
+from readingroom.migrations.append_only import only_add
 
 revision = "0004"
 down_revision = "0003"
@@ -144,22 +145,7 @@ def upgrade() -> None:
     )
 
     for table in APPEND_ONLY:
-        _only_add(table)
-
-
-def _only_add(table: str) -> None:
-    """Refuse UPDATE and DELETE, whoever asks (as 0002 does; ``refuse_change`` is its function)."""
-    if op.get_bind().dialect.name == "sqlite":
-        for verb in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            )
-        return
-    op.execute(
-        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-    )
+        only_add(table)
 
 
 def downgrade() -> None:

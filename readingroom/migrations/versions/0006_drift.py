@@ -11,6 +11,7 @@ from sqlalchemy import Text
 from sqlalchemy.dialects import postgresql
 
 import readingroom.core.database
+from readingroom.migrations.append_only import only_add
 
 revision = "0006"
 down_revision = "0005"
@@ -28,7 +29,8 @@ def upgrade() -> None:
     _point()
     op.create_index(op.f("ix_reading_finished_at"), "reading", ["finished_at"], unique=False)
     op.create_index(op.f("ix_report_signed_at"), "report", ["signed_at"], unique=False)
-    _refuse_change()
+    for table in APPEND_ONLY:
+        only_add(table)
 
 
 def _cursor() -> None:
@@ -122,21 +124,6 @@ def _point() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_drift_point")),
         sa.UniqueConstraint("stream_id", "number", name=op.f("uq_drift_point_stream_id_number")),
     )
-
-
-def _refuse_change() -> None:
-    for table in APPEND_ONLY:
-        if op.get_bind().dialect.name == "sqlite":
-            for verb in ("UPDATE", "DELETE"):
-                op.execute(
-                    f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                    f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-                )
-        else:
-            op.execute(
-                f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-                f"FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-            )
 
 
 def downgrade() -> None:
