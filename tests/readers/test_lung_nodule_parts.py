@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from readingroom.imaging.volume import Volume
 from readingroom.readers.lung_nodule import candidates, features, lungs, measure
-from readingroom.readers.lung_nodule.grid import resample, to_lps
+from readingroom.readers.lung_nodule.grid import resample
 from readingroom.readers.lung_nodule.segment import Segment
 
 
@@ -74,10 +74,10 @@ def test_resampling_keeps_places_and_bridges_a_gap() -> None:
     array = ndimage.gaussian_filter(array, 2)
     thick = volume(array, (2.5, 0.8, 0.7))
     grid = resample(thick, 1.0)
-    index = np.array([[10.0, 12.0, 9.0], [3.0, 2.0, 20.0]])
+    index = np.array([[10.0, 12.0, 9.0], [3.0, 2.0, 20.0], [40.0, 5.0, 7.0]])
     assert grid.from_source(grid.to_source(index)) == pytest.approx(index)
     expected = np.array([-50, 20, 300]) + index[:, ::-1]
-    assert to_lps(thick, grid.to_source(index)) == pytest.approx(expected)
+    assert thick.to_lps(grid.to_source(index)) == pytest.approx(expected)
 
     positions = np.delete(np.arange(20) * 2.5, 7)
     uids = tuple(f"1.2.{n}" for n in range(19))
@@ -88,7 +88,7 @@ def test_resampling_keeps_places_and_bridges_a_gap() -> None:
     bridged = resample(gapped, 1.0)
     assert bridged.hu.shape == grid.hu.shape
     assert (bridged.hu[25:] == grid.hu[25:]).all(), "past the gap nothing has moved"
-    assert to_lps(gapped, bridged.to_source(index)) == pytest.approx(expected)
+    assert gapped.to_lps(bridged.to_source(index)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("spacing", [(2.5, 0.8, 0.7), (1.0, 1.0, 1.0), (0.6, 1.3, 0.9)])

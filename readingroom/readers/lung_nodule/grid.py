@@ -50,14 +50,6 @@ def slice_positions(volume: Volume) -> np.ndarray:
     return np.arange(volume.array.shape[0]) * volume.spacing_mm[0]
 
 
-def to_lps(volume: Volume, index: np.ndarray) -> np.ndarray:
-    """Map source indices ``(..., 3)`` to LPS mm, also over gaps (``Volume.to_lps`` takes slices as even)."""
-    even = np.array(index, float)
-    positions = slice_positions(volume)
-    even[..., 0] = np.interp(even[..., 0], np.arange(len(positions)), positions) / volume.spacing_mm[0]
-    return volume.to_lps(even)
-
-
 def resample(volume: Volume, step_mm: float, box: Box | None = None) -> Grid:
     """Return ``volume`` (HU) on a grid of ``step_mm``, all of it or what lies in ``box`` of that grid."""
     positions = slice_positions(volume)

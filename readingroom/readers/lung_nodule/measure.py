@@ -13,7 +13,7 @@ from scipy.spatial import ConvexHull, QhullError
 from readingroom.findings.codes import code
 from readingroom.findings.model import Axis, Measurement
 from readingroom.imaging.volume import Volume
-from readingroom.readers.lung_nodule.grid import Grid, to_lps
+from readingroom.readers.lung_nodule.grid import Grid
 from readingroom.readers.lung_nodule.segment import Segment
 
 
@@ -64,7 +64,7 @@ def axes_of(source: SourceMask, volume: Volume) -> tuple[Axis, Axis]:
 
     def lps(point: np.ndarray) -> tuple[float, float, float]:
         index = np.array([k, point[0] / row_mm, point[1] / column_mm]) + source.offset
-        x, y, z = (round(float(c), 3) for c in to_lps(volume, index))
+        x, y, z = (round(float(c), 3) for c in volume.to_lps(index))
         return x, y, z
 
     return (

@@ -39,7 +39,7 @@ from readingroom.readers.lung_nodule import (
     similar,
 )  # fmt: skip
 from readingroom.readers.lung_nodule.card import WEIGHTS
-from readingroom.readers.lung_nodule.grid import Grid, resample, slice_positions, to_lps
+from readingroom.readers.lung_nodule.grid import Grid, resample, slice_positions
 from readingroom.readers.registry import load_card
 
 HERE = Path(__file__).parent
@@ -203,7 +203,7 @@ class LungNoduleReader:
     ) -> "_Reported":
         source = measure.on_source(mark.segment, grid, volume.array.shape)
         axes = measure.axes_of(source, volume)
-        x, y, z = (round(float(c), 3) for c in to_lps(volume, grid.to_source(mark.index)))
+        x, y, z = (round(float(c), 3) for c in volume.to_lps(grid.to_source(mark.index)))
         name = f"nodule-{number}"
         slices = slice(source.offset[0], source.offset[0] + source.mask.shape[0])
         sizes = measure.measurements_of(source, volume, axes)
