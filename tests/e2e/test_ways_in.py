@@ -228,3 +228,4 @@ def test_a_role_that_must_have_a_second_factor(settings: Settings, tab: Page) ->
         tab.get_by_test_id("codes-kept").click()
         expect(tab.get_by_role("link", name="Worklist")).to_be_visible()
         expect(tab.get_by_role("heading", name="Readers")).to_be_visible()
+        expect(tab.get_by_test_id("reader-card").first).to_be_visible()

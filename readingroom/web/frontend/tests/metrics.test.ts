@@ -12,3 +12,8 @@ it("makes one row of each measure, however deep it lies", () => {
     { name: "locked, data", value: "cubes", interval: "", n: "" },
   ]);
 });
+
+it("says that there is no interval where the cases were too few for one", () => {
+  const rows = metricRows({ strata: { "ground glass": { auc: { value: 1, ci95: [null, null], n: 3 } } } });
+  expect(rows).toEqual([{ name: "strata, ground glass, auc", value: "1", interval: "none: too few cases", n: "3" }]);
+});

@@ -372,7 +372,8 @@ export interface PasskeyQuestion<Options> {
 
 export interface Metric {
   value: number;
-  ci95?: [number, number];
+  /** Both null where no interval could be had (one of the two classes is missing from the resampled cases). */
+  ci95?: [number, number] | [null, null] | null;
   n?: number;
 }
 

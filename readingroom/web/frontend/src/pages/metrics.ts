@@ -18,13 +18,18 @@ export function metricRows(metrics: Record<string, unknown>, under = ""): Metric
   return Object.entries(metrics).flatMap(([key, value]) => {
     const name = (under && key === "metrics" ? under : [under, key].filter(Boolean).join(", ")).replaceAll("_", " ");
     if (isMetric(value)) {
-      const interval = value.ci95 ? `${rounded(value.ci95[0])} to ${rounded(value.ci95[1])}` : "";
-      return [{ name, value: rounded(value.value), interval, n: value.n === undefined ? "" : String(value.n) }];
+      return [{ name, value: rounded(value.value), interval: interval(value), n: value.n === undefined ? "" : String(value.n) }];
     }
     if (Array.isArray(value)) return [{ name, value: value.map(plain).join(", "), interval: "", n: "" }];
     if (typeof value === "object" && value !== null) return metricRows(value as Record<string, unknown>, name);
     return [{ name, value: plain(value), interval: "", n: "" }];
   });
+}
+
+function interval({ ci95 }: Metric): string {
+  if (!ci95) return "";
+  const [lower, upper] = ci95;
+  return lower === null || upper === null ? "none: too few cases" : `${rounded(lower)} to ${rounded(upper)}`;
 }
 
 const plain = (value: unknown): string => (typeof value === "number" ? rounded(value) : String(value ?? ""));
