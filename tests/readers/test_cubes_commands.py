@@ -13,10 +13,11 @@ from scipy import ndimage
 
 from readingroom.cli.main import main
 from readingroom.core.errors import BadInput
+from readingroom.imaging.nifti import read_nifti
 from readingroom.readers.lung_nodule import examples, train
 from readingroom.readers.lung_nodule.augment import random_shift, window
 from readingroom.readers.lung_nodule.card import WEIGHTS
-from readingroom.readers.lung_nodule.cubes import Cube, read_cubes, read_nifti
+from readingroom.readers.lung_nodule.cubes import Cube, read_cubes
 from readingroom.readers.lung_nodule.folds import TEST, part_of
 from readingroom.readers.lung_nodule.reader import LungNoduleReader
 from readingroom.readers.registry import recipe_of

@@ -1,16 +1,11 @@
-"""Which part a case belongs to: by a hash of its id, so that the split never depends on what else is in the folder.
+"""Which part a case belongs to (``readers.splits``). Each cube is one patient, so this is a split by patient."""
 
-About 4 in 15 cases are the locked test part: never used for training, for any choice, or for the operating point. The
-others fall into five folds. Each cube is one patient, so this is a split by patient.
-"""
+from readingroom.readers import splits
+from readingroom.readers.splits import FOLDS, TEST
 
-import hashlib
-
-FOLDS = 5
-TEST = -2
+__all__ = ["FOLDS", "TEST", "part_of"]
 
 
 def part_of(case_id: str) -> int:
     """Return TEST or the fold 0..4 of a case."""
-    number = int.from_bytes(hashlib.sha256(f"readingroom lung-nodule 1 {case_id}".encode()).digest()[:8], "big")
-    return TEST if number % 15 < 4 else (number // 15) % FOLDS
+    return splits.part_of("lung-nodule 1", case_id)
