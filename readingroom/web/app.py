@@ -40,6 +40,7 @@ from readingroom.web import (
     routes_study,
     routes_system,
     routes_tokens,
+    routes_urgent,
     routes_worklist,
 )
 from readingroom.web import viewer as ohif
@@ -91,7 +92,7 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
     for routes in (
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
         *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
-        *(routes_access, routes_admin, routes_audit),
+        *(routes_urgent, routes_access, routes_admin, routes_audit),
         *(routes_cohorts, routes_runs, routes_models, routes_drift),
     ):
         api.include_router(routes.router)
