@@ -37,6 +37,7 @@ from readingroom.web import (
     routes_runs,
     routes_session,
     routes_set_up,
+    routes_simulated_day,
     routes_study,
     routes_system,
     routes_tokens,
@@ -93,7 +94,7 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
         *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
         *(routes_urgent, routes_access, routes_admin, routes_audit),
-        *(routes_cohorts, routes_runs, routes_models, routes_drift),
+        *(routes_cohorts, routes_runs, routes_models, routes_drift, routes_simulated_day),
     ):
         api.include_router(routes.router)
     app.include_router(api)
