@@ -22,7 +22,7 @@ GROUPS: dict[str, Callable[[Case], bool]] = {
     "true-negatives": lambda case: not case.positive and not case.flagged,
 }
 """Whom the numbers are of: all with the finding, those raised and those missed, all without, ..."""
-PERCENTILES = (5, 25, 50, 75, 90, 95, 99)
+PERCENTILES = (*range(5, 100, 5), 99)
 MOST_LOAD = 0.98
 """Above this share of the radiologists' time the list grows from day to day, and no day is like another."""
 
