@@ -1,12 +1,12 @@
 """The simulated day: what triage would save and cost with the numbers that somebody sets. No study, no patient."""
 
 import threading
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from readingroom.core.errors import Conflict
+from readingroom.core.errors import BadInput, Conflict
 from readingroom.core.permissions import Permission
 from readingroom.web.permissions import requires
 from readingroom.worklist.day.model import Inputs
@@ -36,27 +36,31 @@ class Day(BaseModel):
     reader_minutes: float = Field(default=Inputs.reader_minutes, ge=0, le=24 * 60, allow_inf_nan=False)
     stat_share: Share = Inputs.stat_share
     high_share: Share = Inputs.high_share
-    days: int = Field(default=100, ge=2, le=500)
+    days: int = Field(default=40, ge=2, le=500)
     seed: int = Field(default=1, ge=0, le=2**31 - 1)
 
     @property
     def inputs(self) -> Inputs:
         return Inputs(**self.model_dump(exclude={"days", "seed"}))
 
-    @model_validator(mode="after")
-    def _can_be_simulated(self) -> Self:
-        if self.stat_share + self.high_share > 1:
-            raise ValueError("stat and high priority together are more than all orders")
-        if load_of(self.inputs) > MOST_LOAD:
-            raise ValueError("the radiologists cannot read so much: the list would grow from day to day")
-        if self.studies_per_day * self.days > MOST_STUDIES:
-            raise ValueError(f"studies a day times days is more than {MOST_STUDIES:,}")
-        return self
+
+def _check(body: Day) -> None:
+    """Raise BadInput for what cannot be simulated, or not in a few seconds."""
+    if body.stat_share + body.high_share > 1:
+        raise BadInput("Orders as stat and with high priority together are more than all orders.")
+    if (load := load_of(body.inputs)) > MOST_LOAD:
+        raise BadInput(
+            f"Reading would take {load:.0%} of the radiologists' time: the list would grow from day to day.",
+            "More radiologists, fewer studies or shorter readings.",
+        )
+    if body.studies_per_day * body.days > MOST_STUDIES:
+        raise BadInput(f"That would be more than {MOST_STUDIES:,} studies.", "Simulate fewer days.")
 
 
 @router.post("/simulated-day", dependencies=[Depends(requires(Permission.READER_READ))])
 def simulated_day(body: Day) -> Summary:
     """Simulate; one at a time, as it takes all of a core. The same body gets the same answer."""
+    _check(body)
     if not _busy.acquire(blocking=False):
         raise Conflict("Another day is being simulated.", "Try again in a few seconds.", code="busy")
     try:

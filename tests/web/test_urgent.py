@@ -126,10 +126,23 @@ def test_a_day_with_the_numbers_that_are_set(site: Site) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"studies_per_day": 400}, {"studies_per_day": 0}, {"days": 400}, {"days": 1}, {"radiologists": 0},
-        {"prevalence": 1.1}, {"sensitivity": -0.1}, {"stat_share": 0.6, "high_share": 0.5}, {"seed": -1},
-        {"reading_minutes": 0}, {"unknown": 1}, {"studies_per_day": "NaN"}, {"reader_minutes": 1e9},
+        {"studies_per_day": 0}, {"days": 1}, {"radiologists": 0}, {"prevalence": 1.1}, {"sensitivity": -0.1},
+        {"seed": -1}, {"reading_minutes": 0}, {"unknown": 1}, {"studies_per_day": "NaN"}, {"reader_minutes": 1e9},
     ],
 )  # fmt: skip
-def test_a_day_that_cannot_be_simulated(site: Site, body: dict[str, object]) -> None:
+def test_a_day_out_of_bounds(site: Site, body: dict[str, object]) -> None:
     assert site.signed_in(Role.RADIOLOGIST).post(DAY, json=body).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"studies_per_day": 400}, "would take 208% of the radiologists' time"),
+        ({"days": 400}, "more than 20,000 studies"),
+        ({"stat_share": 0.6, "high_share": 0.5}, "more than all orders"),
+    ],
+)
+def test_a_day_that_cannot_be_simulated(site: Site, body: dict[str, object], why: str) -> None:
+    answer = site.signed_in(Role.RADIOLOGIST).post(DAY, json=body)
+    assert answer.status_code == 400
+    assert why in answer.json()["message"]
