@@ -196,8 +196,11 @@ def test_the_simulated_day(settings: Settings, tab: Page) -> None:
         tab.get_by_test_id("day-chart").scroll_into_view_if_needed()
         shoot(tab, "day-1-result")
         # More than can be read: said by the server, and nothing is shown in its place.
+        expect(tab.get_by_test_id("day-stale")).to_have_count(0)
         tab.get_by_test_id("day-radiologists").fill("1")
+        expect(tab.get_by_test_id("day-stale")).to_be_visible()
         tab.get_by_test_id("day-run").click()
         expect(tab.get_by_role("alert").filter(has_text="grow")).to_be_visible()
+        expect(tab.get_by_test_id("day-result")).to_have_count(0)
         shoot(tab, "day-2-refused")
         sign_out(tab)

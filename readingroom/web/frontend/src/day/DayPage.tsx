@@ -11,7 +11,7 @@ import "../styles/day.css";
 
 export function DayPage() {
   const [inputs, setInputs] = useState<DayInputs>(START);
-  const [day, setDay] = useState<SimulatedDay | null>(null);
+  const [done, setDone] = useState<{ of: DayInputs; day: SimulatedDay } | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
   const set = (changes: Partial<DayInputs>): void => setInputs((now) => ({ ...now, ...changes }));
@@ -19,7 +19,11 @@ export function DayPage() {
     event.preventDefault();
     setBusy(true);
     setError(null);
-    simulateDay(inputs).then(setDay, setError).finally(() => setBusy(false));
+    simulateDay(inputs).then(
+      (day) => setDone({ of: inputs, day }),
+      // An earlier result would look like the answer to what was just asked.
+      (problem: unknown) => { setError(problem); setDone(null); },
+    ).finally(() => setBusy(false));
   };
   return (
     <main className="page stack" aria-busy={busy}>
@@ -42,7 +46,8 @@ export function DayPage() {
         </div>
       </form>
       {error !== null && <ErrorNote error={error} />}
-      {day && <Result day={day} />}
+      {done && done.of !== inputs && <p className="note info" data-testid="day-stale">The numbers above have changed since: simulate again.</p>}
+      {done && <Result day={done.day} />}
     </main>
   );
 }
