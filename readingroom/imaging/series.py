@@ -272,9 +272,7 @@ def _check_shift(slices: Sequence[SliceHeader], positions: np.ndarray, problems:
     shift = shift_of(slices, positions)
     pixel = min(slices[0].PixelSpacing or (1.0,))
     if shift.stray_mm > max(0.5 * pixel, 0.1) or shift.degrees > _MOST_DEGREES:
-        detail = (
-            f"Slices are shifted in their plane, by {shift.degrees:.0f} degrees and {shift.stray_mm:.1f} mm unevenly."
-        )
+        detail = f"Slices are shifted in their plane by {shift.degrees:.0f} degrees and {shift.stray_mm:.1f} mm more."
         raise _Refused("shifted-slices", detail, slices)
     if shift.sheared:
         _check_size(straightened_shape((len(slices), slices[0].Rows, slices[0].Columns), shift), slices)

@@ -56,7 +56,8 @@ def write_chest_ct(
     slices=40`` takes a fraction of a second. ``position``: how the patient lies (the table is on that side).
     ``registered_as``: the position the technologist typed, where it is wrong: coordinates then follow the error, as on
     a real scanner. ``mirrored_rows``: rows stored from left to right of the patient (positions stay right).
-    ``tilt_degrees``: a tilted gantry: the slices lie askew in the same patient. ``missing``: slice numbers (0-based, from the feet) that are not written.
+    ``tilt_degrees``: a tilted gantry: the slices lie askew in the same patient. ``missing``: slice numbers (0-based,
+    from the feet) that are not written.
     """
     if position not in POSITIONS or (registered_as or position) not in POSITIONS:
         raise ValueError(f"position is one of {', '.join(POSITIONS)}")

@@ -73,7 +73,7 @@ class Volume:
         return ijk[..., ::-1]
 
     def to_pixel(self, kji: np.ndarray) -> tuple[str, float, float]:
-        """Return where one index (slice, row, column) lies on the images: SOPInstanceUID, column, row for ``ImagePlace``.
+        """Return where an index (slice, row, column) lies on the images: SOPInstanceUID, column, row (``ImagePlace``).
 
         Between slices it is the nearer one. Raises IndexError beyond the first or last slice.
         """

@@ -66,10 +66,9 @@ def test_objects_are_valid_ct_images(tmp_path: Path) -> None:
         {"position": "HFP"},
         {"mirrored_rows": True},
         {"position": "HFP", "mirrored_rows": True},
-        {"tilt_degrees": 18.0},
         {"tilt_degrees": -18.0, "position": "HFP"},
         {"tilt_degrees": 18.0, "position": "HFS", "registered_as": "FFP", "mirrored_rows": True},
-    ],  # fmt: skip
+    ],
 )
 def test_nodules_lie_where_they_are_said_to_lie(tmp_path: Path, keywords: dict[str, object]) -> None:
     wishes = (NoduleWish(30.0, 60.0, "right", 0.6), NoduleWish(24.0, 60.0, "left", 0.45))
