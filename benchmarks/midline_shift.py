@@ -290,7 +290,7 @@ def main() -> None:
                 f"{len(measured)} of {len(chosen)}, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True
             )
         text += "\n".join(["", f"## {title} ({len(chosen)} patients)", "", *table(measured), ""])
-    (Path(__file__).with_suffix(".md")).write_text(text)
+        Path(__file__).with_suffix(".md").write_text(text)
 
 
 if __name__ == "__main__":
