@@ -50,11 +50,11 @@ def main() -> None:
         assert volume is not None
         both = find_lungs(resample(volume, 2.0).hu, 2.0, top_first=float(volume.affine[2, 2]) < 0)
         grid, inside = working_grid(volume, both.together)
-        own = [m.index for m in reader.marks(grid.hu, inside)]
+        own = [m.index for m in reader.marks(reader.look(grid.hu, inside), grid.hu.shape)]
         for repeat in range(options.repeats):
             random = np.random.default_rng([SEED, host_number, repeat])
             hu, truth = plant(grid.hu, inside, own, options.each, random)
-            marks = reader.marks(hu, inside, 0.0001)
+            marks = reader.marks(reader.look(hu, inside), hu.shape, 0.0001)
             scored = []
             for mark in marks:
                 near = [n for n, (at, made, _) in enumerate(truth) if np.linalg.norm(mark.index - at) <= radius(made)]
