@@ -88,7 +88,7 @@ def _as_ct(volume: Volume) -> Volume:
 
 
 def _volume(name: str) -> Volume:
-    volume = read_series(sorted((DATA / name).glob("*.dcm"))).volume
+    volume = read_series(sorted((DATA / name).glob("[0-9I]*.dcm"))).volume
     assert volume is not None, name
     return volume
 
