@@ -5,15 +5,17 @@ come from training patients (readers/lung_nodule/domain.py), and these scans are
 ``IN_DOMAIN``, of which the reader has seen the background.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from common import heading
 from scipy import ndimage
 
 from readingroom.imaging.series import read_series
+from readingroom.imaging.simulate import write_chest_ct
 from readingroom.imaging.volume import Volume
 from readingroom.readers.contract import ReadingOutput, ReadingRequest, SeriesType, TypedSeries
 from readingroom.readers.lung_nodule.reader import LungNoduleReader
@@ -54,27 +56,27 @@ def cases() -> Iterator[tuple[str, Volume]]:
         made = np.clip(np.rint(array), -2048, 3071).astype(np.int16)
         return replace(volume, array=made, affine=volume.affine if affine is None else affine)
 
-    for offset in (50, 100, 200, 500):
+    for offset in (100, 200, 500):
         yield f"+{offset} HU", changed(hu + offset)
     yield "without its intercept (+1024 HU)", changed(hu + 1024)
     yield "half the slope", changed((hu + 1024) / 2 - 1024)
     yield "inverted", changed(-1024 - hu)
-    for noise in (25, 50, 100, 200):
+    for noise in (50, 100, 200):
         yield f"white noise added, {noise} HU", changed(hu + random.normal(0, noise, hu.shape))
-    for blur in (1.0, 2.0, 4.0):
+    for blur in (2.0, 4.0):
         yield f"blurred, {blur:g} mm", changed(ndimage.gaussian_filter(hu, blur / volume.spacing_mm))
     half = ndimage.zoom(ndimage.uniform_filter(hu, 2), 0.5, order=1)
     yield "half the resolution, each axis", changed(half, volume.affine @ np.diag([2, 2, 2, 1]))
-    twice = volume.affine @ np.diag([2, 2, 2, 1])
-    yield "pixel size and spacing given twice too large", changed(hu, twice)
+    yield "pixel size and spacing given twice too large", changed(hu, volume.affine @ np.diag([2, 2, 2, 1]))
     yield "pixel size and spacing given half as large", changed(hu, volume.affine @ np.diag([0.5, 0.5, 0.5, 1]))
     yield "upside down, geometry not told", changed(hu[:, ::-1])
     yield "slices in random order", changed(hu[random.permutation(len(hu))])
     yield "HU clipped to a bone window (-200 to 1000)", changed(np.clip(hu, -200, 1000))
-    yield "HU in steps of 64", changed(np.floor(hu / 64) * 64)
     yield "white noise alone", changed(random.normal(-400, 300, hu.shape))
     yield "one value", changed(np.full_like(hu, -800))
     yield "MR of a head, taken for CT", _as_ct(_volume(HEAD))
+    with TemporaryDirectory() as folder:
+        yield "simulated chest", _whole(write_chest_ct(Path(folder), slices=150, rows=256).files)
 
 
 def _as_ct(volume: Volume) -> Volume:
@@ -88,8 +90,12 @@ def _as_ct(volume: Volume) -> Volume:
 
 
 def _volume(name: str) -> Volume:
-    volume = read_series(sorted((DATA / name).glob("[0-9I]*.dcm"))).volume
-    assert volume is not None, name
+    return _whole(sorted((DATA / name).glob("[0-9I]*.dcm")))
+
+
+def _whole(files: Sequence[Path]) -> Volume:
+    volume = read_series(files).volume
+    assert volume is not None
     return volume
 
 
