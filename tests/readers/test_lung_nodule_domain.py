@@ -23,7 +23,7 @@ from readingroom.readers.lung_nodule.domain import (
     read_lung_domain,
 )
 from readingroom.readers.lung_nodule.grid import resample
-from readingroom.readers.lung_nodule.lungs import find_lungs, working_grid
+from readingroom.readers.lung_nodule.lungs import aerated_lungs, working_grid
 from readingroom.readers.lung_nodule.reader import HERE, LungNoduleReader
 
 FOLDS, WIDTH = 5, 6
@@ -133,7 +133,7 @@ def part_of_a_lung(folder: Path) -> Crop:
     """The middle 9 cm of the larger lung at 1 mm, float32 HU, with its mask: some forty places to look at."""
     volume = read_series(sorted(p for p in folder.glob("*.dcm") if p.name != "rtstruct.dcm")).volume
     assert volume is not None
-    both = find_lungs(resample(volume, 2.0).hu, 2.0, top_first=float(volume.affine[2, 2]) < 0)
+    both = aerated_lungs(resample(volume, 2.0).hu, 2.0, top_first=float(volume.affine[2, 2]) < 0)
     grid, inside = working_grid(volume, both.masks[0])
     middle = np.argwhere(inside).mean(axis=0).astype(int)
     box = tuple(slice(max(0, at - 45), at + 45) for at in middle)
