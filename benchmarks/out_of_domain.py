@@ -64,7 +64,7 @@ def cases() -> Iterator[tuple[str, Volume]]:
     for noise in (50, 100, 200):
         yield f"white noise added, {noise} HU", changed(hu + random.normal(0, noise, hu.shape))
     for blur in (2.0, 4.0):
-        yield f"blurred, {blur:g} mm", changed(ndimage.gaussian_filter(hu, blur / volume.spacing_mm))
+        yield f"blurred, {blur:g} mm", changed(ndimage.gaussian_filter(hu, [blur / mm for mm in volume.spacing_mm]))
     half = ndimage.zoom(ndimage.uniform_filter(hu, 2), 0.5, order=1)
     yield "half the resolution, each axis", changed(half, volume.affine @ np.diag([2, 2, 2, 1]))
     yield "pixel size and spacing given twice too large", changed(hu, volume.affine @ np.diag([2, 2, 2, 1]))

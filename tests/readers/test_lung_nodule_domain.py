@@ -90,6 +90,16 @@ def test_where_no_place_was_looked_at_the_image_alone_is_judged() -> None:
     assert "out_of_domain_network" not in judged.statistics
 
 
+def test_places_outside_the_aerated_lung_count_for_nothing() -> None:
+    domain, (hu, inside) = made_up(), lung(15)
+    calm, strange = np.zeros((4, FOLDS * WIDTH)), np.full((9, FOLDS * WIDTH), 30.0)
+    seen = looked(np.concatenate([calm, strange]))
+    seen.found.index[4:] = (5.5, 5, 5)
+    inside[5] = False
+    assert domain.judge(hu, inside, seen).network == domain.judge(hu, inside, looked(calm)).network
+    assert domain.judge(hu, inside, looked(calm[:0])).network is None
+
+
 def test_lung_without_air_gives_numbers() -> None:
     hu = np.full((20, 20, 20), 40, np.int16)
     for inside in (np.ones(hu.shape, bool), np.zeros(hu.shape, bool)):

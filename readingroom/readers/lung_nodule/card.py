@@ -82,9 +82,9 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
             f"It abstains where its out-of-domain score is above 1: the larger of two, one of noise and lung density, "
             f"one of the network's features. Each is 1 at the largest value of {patients} training patients, each "
             f"judged by what had not seen that patient: about 1 in {patients + 1} images like these is abstained from.",
-            "That score catches wrong HU (by 500 and more, inverted), strong noise, and images of no lung. It does not "
-            "catch blur, half the resolution, half the slope of HU, slices in random order or a wrong pixel size, and "
-            "says nothing of disease the reader does not know.",
+            "That score catches strong noise and lungs of unlike density; wrong HU mostly end before, where no lungs are "
+            "found. The network's part rarely adds to it: it is trained to bear changes. Not caught: blur, half the "
+            "resolution, slices in random order; and it says nothing of disease the reader does not know.",
         ],
         "weights": hashes(weights, WEIGHTS),
         "weights_licence": "CC-BY-3.0 (derived from LIDC-IDRI and CPTAC images); see weights/LICENSE",

@@ -67,10 +67,16 @@ class LungDomain:
     network: EnsembleDomain
 
     def judge(self, hu: np.ndarray, lungs: np.ndarray, looked: Looked | None) -> Unlike:
-        """Say how unlike ``hu`` (1 mm grid) is in its ``lungs``, and what the networks saw there."""
+        """Say how unlike ``hu`` (1 mm grid) is in its ``lungs``, and what the networks saw there: lung without air,
+        where it is looked at as well, is disease and counts for nothing here."""
         row = describe(hu, lungs)
         image = self.image.score(np.tile(row / UNITS, (1, len(self.image.networks))))
-        return Unlike(row, image, None if looked is None else self.network.score(looked.features))
+        if looked is None:
+            return Unlike(row, image, None)
+        # A place on the grid of coarse scales lies half a voxel behind the voxel it was found at.
+        at = np.floor(looked.found.index).astype(int)
+        there = looked.features[lungs[tuple(at.T)]]
+        return Unlike(row, image, self.network.score(there) if len(there) else None)
 
     def as_json(self) -> dict[str, Any]:
         return {"image": self.image.model_dump(), "network": self.network.model_dump()}
