@@ -5,6 +5,7 @@ exchange are described at ``TrainingData``.
 """
 
 import hashlib
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -112,8 +113,9 @@ class Recipe(_Part):
 
     @property
     def sha256(self) -> str:
-        """A hash of everything that changes the result; the time budget doesn't."""
-        return hashlib.sha256(self.model_dump_json(exclude={"minutes", "search"}).encode()).hexdigest()
+        """A hash of everything that changes the result; the time budget and the version's name don't."""
+        whole = self.model_dump(mode="json", exclude={"version", "minutes", "search"})
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _searched(self) -> "Recipe":

@@ -8,6 +8,7 @@ resumed run ends bit for bit like one that was left alone.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from readingroom.core.clock import monotonic, utc_now
 from readingroom.core.durable import write_durably
@@ -123,6 +125,7 @@ def _trained(run: Run, started: float) -> dict[str, Any]:
     write_durably(run.folder / "run.json", _json(facts))
     run.report = _within(report, 0.82, 1.0)
     log: dict[str, Any] = resolve(recipe.finish)(run)
+    facts["files"] = _written(run.folder)
     facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
     write_durably(run.folder / "run.json", _json(facts))
     return log | {"seconds": facts["seconds"]}
@@ -193,6 +196,11 @@ def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
     there = json.loads(path.read_text("utf-8"))
     if not resume:
         raise BadInput(f"{out.name} holds a run already.", "Give another folder, or --resume to go on with that run.")
+    try:
+        # By the hash as it is made now: an earlier version of this engine may have hashed other fields.
+        there["recipe_sha256"] = Recipe.model_validate(there["recipe"]).sha256
+    except (KeyError, ValidationError):
+        there["recipe_sha256"] = ""
     for name, words in (
         ("recipe_sha256", "recipe"),
         ("data_sha256", "examples"),
@@ -202,6 +210,8 @@ def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
         if there.get(name) != facts[name]:
             raise BadInput(f"The run in {out.name} was begun with another {words}.", "Give another folder.")
     facts["started_at"] = there.get("started_at", facts["started_at"])
+    # What was trained before the stop was trained by the code of then.
+    facts["earlier_commits"] = [*there.get("earlier_commits", []), there.get("commit", "")]
     write_durably(path, _json(facts))
 
 
@@ -373,6 +383,12 @@ def _export(run: Run) -> dict[str, Any]:
             f"The exported network differs from the trained one by {worst:g}; {recipe.parity:g} is let pass."
         )
     return {"onnx_largest_difference": worst, "onnx_compared_on": len(picked)}
+
+
+def _written(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file that came of the run: ``run.json`` tells what they are, wherever they go together."""
+    files = (*folder.glob("*.onnx"), *folder.glob("*.json"))
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files) if p.name != "run.json"}
 
 
 def _json(value: dict[str, Any]) -> bytes:
