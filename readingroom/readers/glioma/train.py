@@ -4,6 +4,7 @@ The engine trains a network a fold; ``finish_run`` calibrates, sets the operatin
 each fold's network says of the patients it has not seen.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from readingroom.readers.training import Report, TrainedRun, TrainingData
 FALSE_PARTS_A_PATIENT = 0.5
 """The operating point: the least probability at which out-of-fold false parts a patient are at most this. Fixed
 beforehand."""
+STRIPPED_MM = 12
+"""What is taken away of a head to make it one without skull, for the domain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,17 +171,40 @@ def _drawn(number: int, patient: SlicePatient, parts: list[Part]) -> np.ndarray:
 def _domain(run: TrainedRun, kept: Kept) -> domain.EnsembleDomain:
     """What each network's features are on the patients it was trained on, and where a patient it never saw may lie."""
     fold = np.array([part_of(p.patient) for p in kept.patients])
+    variants = [_variants(seen) for seen in kept.seen]
+    names = np.array([p.fingerprint for p in kept.patients])
     trained: list[domain.Places] = []
     unseen: list[domain.Places] = []
     for k in sorted(run.networks):
         run.report("domain", 0.6 + 0.4 * k / len(run.networks))
         network = of_torch(run.networks[k])
-        features = [look.look(seen, network).features for seen in kept.seen]
-        for which, into in ((fold != k, trained), (fold == k, unseen)):
-            chosen = np.flatnonzero(which)
-            whose = np.repeat([kept.patients[n].fingerprint for n in chosen], [len(features[n]) for n in chosen])
-            into.append(domain.Places(np.concatenate([features[n] for n in chosen]), whose))
+        features = [[look.look(one, network).features for one in its] for its in variants]
+        trained.append(_places(names, features, fold != k))
+        unseen.append(_places(names, features, fold == k))
     return domain.learn(trained, unseen)
+
+
+def _variants(seen: prepare.Seen) -> list[prepare.Seen]:
+    """A patient as the reader may get them, all of which are trained on: as they are, FLAIR alone, without skull."""
+    outside = prepare.window(prepare.depth_of(seen.head), seen.middle, 0) < STRIPPED_MM
+    bare = [None if one is None else np.where(outside, np.float16(prepare.LOW), one) for one in (seen.flair, seen.post)]
+    assert bare[0] is not None
+    return [
+        seen,
+        dataclasses.replace(seen, post=None),
+        dataclasses.replace(seen, flair=bare[0], post=bare[1]),
+        dataclasses.replace(seen, flair=bare[0], post=None),
+    ]
+
+
+def _places(names: np.ndarray, features: list[list[np.ndarray]], which: np.ndarray) -> domain.Places:
+    """The slices of the patients ``which``; each way to see a patient counts as a study."""
+    rows = [
+        (names[n], f"{names[n]} {v}", one) for n in np.flatnonzero(which) for v, one in enumerate(features[n])
+    ]  # fmt: skip
+    counts = [len(one) for _, _, one in rows]
+    whose, studies = (np.repeat([row[k] for row in rows], counts) for k in (0, 1))
+    return domain.Places(np.concatenate([row[2] for row in rows]), whose, studies)
 
 
 def _write_json(path: Path, value: Any) -> None:
