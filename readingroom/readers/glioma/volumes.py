@@ -1,7 +1,8 @@
 """One whole head with labels, laid out like a case of ``glioma_brats2015``: the test of another source.
 
 ``Flair_zscore_x200.nii.gz``, ``T1c_zscore_x200.nii.gz`` (z-scores, 0 outside the brain, skull taken away) and
-``OTMultiClass.nii.gz`` (1 necrosis, 2 oedema, 3 not enhancing, 4 enhancing), all on one grid of 1 mm.
+``OTMultiClass.nii.gz`` (1 necrosis, 2 oedema, 3 not enhancing, 4 enhancing) and ``brainmask.nii.gz``, all on one grid
+of 1 mm.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from readingroom.imaging.nifti import read_nifti
 from readingroom.imaging.volume import Volume
 from readingroom.readers.contract import SeriesType, TypedSeries
 
-FLAIR, POST, LABELS = "Flair_zscore_x200.nii.gz", "T1c_zscore_x200.nii.gz", "OTMultiClass.nii.gz"
+FLAIR, POST = "Flair_zscore_x200.nii.gz", "T1c_zscore_x200.nii.gz"
+LABELS, BRAIN = "OTMultiClass.nii.gz", "brainmask.nii.gz"
 _LOWEST = 1000
 """Added inside the brain, so that it is all brighter than the 0 around it."""
 
@@ -32,10 +34,10 @@ class Case:
 
 def read_case(folder: Path) -> Case:
     """Read one case. Raises BadInput where a file is missing or does not fit."""
-    flair, post, labels = (_turned(read_nifti(folder / name)) for name in (FLAIR, POST, LABELS))
-    if not flair.shape == post.shape == labels.shape:
+    flair, post, labels, brain = (_turned(read_nifti(folder / name)) for name in (FLAIR, POST, LABELS, BRAIN))
+    if len({one.shape for one in (flair, post, labels, brain)}) > 1:
         raise BadInput(f"The files of {folder.name} are not of one shape.")
-    return Case(_stored(flair), _stored(post), labels > 0.5)
+    return Case(_stored(flair, brain > 0.5), _stored(post, brain > 0.5), labels > 0.5)
 
 
 def series_of(case: Case, post: bool = True) -> tuple[TypedSeries, ...]:
@@ -59,5 +61,5 @@ def _turned(stored: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(stored.transpose(2, 1, 0))
 
 
-def _stored(values: np.ndarray) -> np.ndarray:
-    return np.where(values != 0, np.clip(values + _LOWEST, 1, 32000), 0).astype(np.int16)
+def _stored(values: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    return np.where(brain, np.clip(values + _LOWEST, 1, 32000), 0).astype(np.int16)
