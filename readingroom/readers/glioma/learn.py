@@ -96,9 +96,9 @@ def loss(outputs: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> di
     said, mask = outputs["tumour"], batch["mask"]
     chance = torch.sigmoid(said)
     hit, extra, missed = (chance * mask).sum(), (chance * (1 - mask)).sum(), ((1 - chance) * mask).sum()
-    overlap = (hit + 1) / (hit + 0.4 * extra + 0.6 * missed + 1)
+    overlap = (hit + 1) / (hit + 0.35 * extra + 0.65 * missed + 1)
     each = functional.binary_cross_entropy_with_logits(said, mask)
-    return {"overlap": 1 - overlap, "edge": 3 * each}
+    return {"overlap": 1 - overlap, "edge": 2 * each}
 
 
 def validate(outputs: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> dict[str, float]:

@@ -50,6 +50,10 @@ class GliomaNet(nn.Module):
         self.last = nn.Sequential(_step(24, 16), nn.Conv2d(16, 1, 1))
         # Few pixels are tumour: begun at that share.
         nn.init.constant_(self.last[1].bias, -3.0)  # type: ignore[arg-type]
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # The encoder's own, 0.01, is for long trainings: after few steps its averages are still of ImageNet.
+                module.momentum = 0.1
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         # Lesions are large: 4/3 mm show them, at little more than half of the work.
