@@ -101,8 +101,8 @@ def _tally(reader: GliomaReader, patient: SlicePatient, post: np.ndarray | None,
 def _metrics(tallies: Sequence[Tally]) -> dict[str, Any]:
     measures: dict[str, Callable[[Sequence[Tally]], float]] = {
         "dice_tumour": lambda ts: float(np.mean([t.dice for t in ts])),
-        "sensitivity_lesion": lambda ts: sensitivity([t.matched for t in ts], -np.inf),
-        "false_parts_per_patient": lambda ts: false_marks_per_unit([t.matched for t in ts], -np.inf),
+        "sensitivity_lesion": lambda ts: sensitivity([t.matched for t in ts], 0.0),
+        "false_parts_per_patient": lambda ts: false_marks_per_unit([t.matched for t in ts], 0.0),
         "false_positive_slices": lambda ts: sum(t.empty_drawn for t in ts) / max(1, sum(t.empty for t in ts)),
         "volume_ratio_median": lambda ts: float(np.median([t.volume_ratio for t in ts])),
     }
