@@ -33,7 +33,12 @@ def _texture() -> np.ndarray:
 
 @lru_cache
 def made_head(
-    push_mm: float = 0.0, turn: float = 0.0, lean: float = 0.0, aside: float = 0.0, flat: float = 0.0, noise: float = 3.0
+    push_mm: float = 0.0,
+    turn: float = 0.0,
+    lean: float = 0.0,
+    aside: float = 0.0,
+    flat: float = 0.0,
+    noise: float = 3.0,
 ) -> np.ndarray:
     """HU ``(z, y, x)`` of a skull with brain, ventricles, falx and crests. The middle is pushed by ``push_mm`` at most.
 
