@@ -33,7 +33,12 @@ def _texture() -> np.ndarray:
 
 @lru_cache
 def made_head(
-    push_mm: float = 0.0, turn: float = 0.0, lean: float = 0.0, aside: float = 0.0, flat: float = 0.0, noise: float = 3.0
+    push_mm: float = 0.0,
+    turn: float = 0.0,
+    lean: float = 0.0,
+    aside: float = 0.0,
+    flat: float = 0.0,
+    noise: float = 3.0,
 ) -> np.ndarray:
     """HU ``(z, y, x)`` of a skull with brain, ventricles, falx and crests. The middle is pushed by ``push_mm`` at most.
 
@@ -58,7 +63,7 @@ def made_head(
     third = (np.abs(z - 35) < 10) & (np.hypot(was / 3, (y - 2) / 16) < 1)
     hu[ventricles | third] = 6
     hu[(np.abs(was) < 1.2) & (np.abs(y) > 34)] = 52
-    hu += np.random.default_rng(1).normal(0, noise, hu.shape)
+    hu += np.random.default_rng(1).normal(0, 3.0, hu.shape)
     crest = (np.abs(x) < 2.5) & (depth < 6)
     hu[crest | (depth < 0)] = 300
     hu[depth < -8] = -1000
@@ -97,7 +102,7 @@ def test_the_evidence_lies_in_the_patient() -> None:
     """Two lines a slice in LPS mm, also where the array is finer and lies elsewhere."""
     hu = ndimage.zoom(made_head(7.0), (1, 2, 2), order=1, grid_mode=True, mode="nearest")
     affine = np.diag([STEP, 0.5, 0.5, 1.0])[[2, 1, 0, 3]]
-    affine[:3, 3] = (-95.0, -90.0, 400.0)
+    affine[:3, 3] = (-SIZE / 2, -90.0, 400.0)
     found = measure(Region(hu, affine))
     assert isinstance(found, MidlineShift)
     assert found.shift_mm == pytest.approx(7.0, abs=1.5)
