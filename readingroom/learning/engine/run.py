@@ -25,7 +25,7 @@ import numpy as np
 from readingroom.core.clock import monotonic, utc_now
 from readingroom.core.durable import write_durably
 from readingroom.core.errors import BadInput, ReadingRoomError
-from readingroom.learning.engine.recipe import Recipe, resolve
+from readingroom.learning.engine.recipe import Recipe, TableRecipe, resolve
 from readingroom.readers.training import Report, TrainingData
 
 if TYPE_CHECKING:
@@ -99,15 +99,15 @@ def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, res
     started = monotonic()
     processes = max(1, min(recipe.threads, os.cpu_count() or 1))
     report("examples", 0.0)
-    made: TrainingData = resolve(recipe.examples)(data, seed, processes, _within(report, 0.0, 0.15))
+    made: TrainingData = resolve(recipe.examples)(data, seed, processes, within(report, 0.0, 0.15))
     made.check(recipe.folds)
-    facts = _facts(recipe, made, data, seed)
-    _claim(out, facts, resume)
+    facts = facts_of(recipe, made, data, seed, _device())
+    claim(out, facts, resume)
     run = Run(recipe, seed, out, made, report, _device(), facts=facts)
     try:
         return _trained(run, started - _spent(out))
     except ReadingRoomError as error:
-        write_durably(out / "run.json", _json(facts | {"state": "stopped", "reason": str(error)}))
+        write_durably(out / "run.json", as_json(facts | {"state": "stopped", "reason": str(error)}))
         raise
 
 
@@ -115,20 +115,20 @@ def _trained(run: Run, started: float) -> dict[str, Any]:
     """Train the networks of all folds, export them as one and finish."""
     recipe, report, facts = run.recipe, run.report, run.facts
     for fold in range(recipe.folds):
-        told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
+        told = within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
         run.networks[fold] = _network(run, fold, started, told)
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
     facts |= _export(run)
-    write_durably(run.folder / "run.json", _json(facts))
-    run.report = _within(report, 0.82, 1.0)
+    write_durably(run.folder / "run.json", as_json(facts))
+    run.report = within(report, 0.82, 1.0)
     log: dict[str, Any] = resolve(recipe.finish)(run)
     facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
-    write_durably(run.folder / "run.json", _json(facts))
+    write_durably(run.folder / "run.json", as_json(facts))
     return log | {"seconds": facts["seconds"]}
 
 
-def _within(report: Report, low: float, high: float) -> Report:
+def within(report: Report, low: float, high: float) -> Report:
     """Report a part of the work as the stretch of the whole that it is."""
     return lambda step, done: report(step, low + (high - low) * done)
 
@@ -145,7 +145,8 @@ def _device() -> str:
     return "cuda" if _torch().cuda.is_available() else "cpu"
 
 
-def _facts(recipe: Recipe, made: TrainingData, data: Path, seed: int) -> dict[str, Any]:
+def facts_of(recipe: Recipe | TableRecipe, made: TrainingData, data: Path, seed: int, device: str) -> dict[str, Any]:
+    """Return what ``run.json`` says of a run that begins."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -163,7 +164,7 @@ def _facts(recipe: Recipe, made: TrainingData, data: Path, seed: int) -> dict[st
         "groups": len(np.unique(made.group)),
         "seed": seed,
         "threads": recipe.threads,
-        "device": _device(),
+        "device": device,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "versions": versions,
         "commit": _commit(),
@@ -183,12 +184,12 @@ def _commit() -> str:
     return "" if head.returncode else head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
+def claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
     """Make ``out`` this run's folder; go on with the run that is there only if it is the same one, with the budget
     that is given now."""
     path = out / "run.json"
     if not path.exists():
-        write_durably(path, _json(facts))
+        write_durably(path, as_json(facts))
         return
     there = json.loads(path.read_text("utf-8"))
     if not resume:
@@ -202,7 +203,7 @@ def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
         if there.get(name) != facts[name]:
             raise BadInput(f"The run in {out.name} was begun with another {words}.", "Give another folder.")
     facts["started_at"] = there.get("started_at", facts["started_at"])
-    write_durably(path, _json(facts))
+    write_durably(path, as_json(facts))
 
 
 def _spent(out: Path) -> float:
@@ -231,7 +232,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state."""
     torch, recipe = _torch(), run.recipe
     done, state = run.folder / f"fold-{left_out}.network", run.folder / f"fold-{left_out}.state"
-    torch.manual_seed(_mixed(run.seed, left_out, -1))
+    torch.manual_seed(mixed(run.seed, left_out, -1))
     network = resolve(recipe.network.factory)(**recipe.network.arguments)
     if done.exists():
         network.load_state_dict(torch.load(done, weights_only=True))
@@ -269,8 +270,8 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
         _save(state, whole | {"step": step})
 
     while step < recipe.steps:
-        random = np.random.default_rng(_mixed(run.seed, left_out, step))
-        torch.manual_seed(_mixed(run.seed, left_out, step))
+        random = np.random.default_rng(mixed(run.seed, left_out, step))
+        torch.manual_seed(mixed(run.seed, left_out, step))
         picked = seen[random.choice(len(seen), recipe.batch, p=chance)]
         arrays = augment({name: a[picked] for name, a in run.data.arrays.items()}, random)
         batch = {name: torch.from_numpy(np.ascontiguousarray(a)).to(run.device) for name, a in arrays.items()}
@@ -286,7 +287,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
         if step % TOLD_EVERY == 0 or step == recipe.steps:
             if not bool(torch.isfinite(total)):
                 raise BadInput(f"The loss is no number any more at step {step}.", "Lower the rate in the recipe.")
-            _tell(run.folder, {
+            tell(run.folder, {
                 "fold": left_out, "step": step, "of": recipe.steps, "loss": round(total.item(), 5),
                 "parts": {name: round(value.item(), 5) for name, value in parts.items()}, "seconds": round(seconds, 1),
             })  # fmt: skip
@@ -305,7 +306,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     arrays = {name: a[hidden] for name, a in run.data.arrays.items()}
     judged = resolve(recipe.validate_by)(predict(network, recipe, arrays), arrays)
     line = {"fold": left_out, "validation": judged, "n": len(hidden), "seconds": round(monotonic() - started, 1)}
-    _tell(run.folder, line)
+    tell(run.folder, line)
     _save(done, network.state_dict())
     state.unlink(missing_ok=True)
     return network
@@ -327,7 +328,7 @@ def predict(
     return {name: np.concatenate([m[i] for m in made]) for i, name in enumerate(recipe.network.outputs)}
 
 
-def _mixed(seed: int, fold: int, step: int) -> int:
+def mixed(seed: int, fold: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, fold + 1, step + 1]).generate_state(1)[0])
 
 
@@ -339,7 +340,7 @@ def _save(path: Path, whole: dict[str, Any]) -> None:
     write_durably(path, buffer.getvalue())
 
 
-def _tell(folder: Path, line: dict[str, Any]) -> None:
+def tell(folder: Path, line: dict[str, Any]) -> None:
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
@@ -375,5 +376,5 @@ def _export(run: Run) -> dict[str, Any]:
     return {"onnx_largest_difference": worst, "onnx_compared_on": len(picked)}
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def as_json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
