@@ -69,14 +69,16 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
             f"{n['thickness']['controls']} people of IXI, {ages['thickness']} years, said to be healthy, not tested "
             "for dementia. Outside there is no z. With so few controls a z has an interval of its own; it is shown.",
             "The volumes were measured in atlas space by one FreeSurfer version that the table does not name and "
-            "divided by the scaling factor; head size is the atlas factor's for OASIS, FreeSurfer's eTIV for a new person. "
+            "divided by the scaling factor; head size is the atlas factor's for OASIS, FreeSurfer's eTIV for a new "
+            "person. "
             f"{_whole_brain(evaluation)}"
             "Other regions could be checked nowhere. Another scanner or FreeSurfer version shifts z.",
             "No thickness was measured in anybody with dementia here: what it adds is not shown, and the probability "
             "does not use it.",
             f"Probability of dementia: CDR above 0 (most 0.5, very mild) among {log['people']['oasis']} people of "
             f"OASIS-1, of whom {log['prevalence']:.0%} from 60 years on have it; where fewer have, it must be moved to "
-            "their share (the page and the command do). None below 60 years: nobody with dementia is younger in the table.",
+            "their share (the page and the command do). None below 60 years: nobody with dementia is younger "
+            "in the table.",
             "Volumes of other programs or of the reader hippocampus get no z: their borders are others.",
             "The CDR is a clinical interview, not pathology: whether Alzheimer's disease was the cause is not known.",
             "The form of the norms (head size as a power) was chosen by cross-validation within OASIS; an early look "
