@@ -32,6 +32,7 @@ from readingroom.web import (
     routes_health,
     routes_import,
     routes_models,
+    routes_norms,
     routes_oidc,
     routes_report,
     routes_runs,
@@ -92,7 +93,7 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
         *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
         *(routes_access, routes_admin, routes_audit),
-        *(routes_cohorts, routes_runs, routes_models, routes_drift),
+        *(routes_cohorts, routes_runs, routes_models, routes_drift, routes_norms),
     ):
         api.include_router(routes.router)
     app.include_router(api)

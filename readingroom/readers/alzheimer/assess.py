@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from readingroom.core.errors import BadInput
 from readingroom.findings.model import Contribution
-from readingroom.inference.session import checked_bytes
+from readingroom.inference.weights import checked_bytes
 from readingroom.readers.alzheimer.dementia import Dementia, read_dementia
 from readingroom.readers.alzheimer.norms import Norms, Table, curve, read_norms, score, why_not
 from readingroom.readers.alzheimer.regions import HEAD_SIZE, LARGER_IS_WORSE, NAMES, Kind, with_both_sides, words_of

@@ -5,6 +5,7 @@ IXI's whole-brain volumes, in native space and from other scanners, were used fo
 check whether head sizes of a new FreeSurfer run fit norms that come from OASIS' atlas-space table.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,10 +113,12 @@ def _calibrated(truth: np.ndarray, probability: np.ndarray, threshold: float) ->
         return bootstrap(cases, of, SEED, draws=500)
 
     rates = at_operating_point(truth, probability, threshold)
-    found = {
-        f"brier_{OLD}": over(brier),
-        f"calibration_slope_{OLD}": over(lambda y, p: calibration(y, p).slope),
-        f"calibration_in_the_large_{OLD}": over(lambda y, p: calibration(y, p).in_the_large),
+    found = {f"brier_{OLD}": over(brier)}
+    # Where the classes are perfectly apart there is no finite slope.
+    with contextlib.suppress(ValueError):
+        found[f"calibration_slope_{OLD}"] = over(lambda y, p: calibration(y, p).slope)
+        found[f"calibration_in_the_large_{OLD}"] = over(lambda y, p: calibration(y, p).in_the_large)
+    found |= {
         f"sensitivity_{OLD}": rates.sensitivity, f"specificity_{OLD}": rates.specificity,
     }  # fmt: skip
     return {name: one.as_metric() for name, one in found.items()}

@@ -79,13 +79,13 @@ def finish_run(run: TrainedTable) -> dict[str, Any]:
     found = discrimination(truth, said["score"], arrays)
     z = {kind: calibration_of_z(said[f"z_{kind}"][controls(arrays, kind)]) for kind in NAMES}
     probability = platt.probability(said["score"][old])
-    line = calibration(truth[old], probability)
     log = {
         "seed": run.seed, "recipe_sha256": run.facts["recipe_sha256"],
         "out_of_fold": {
             f"auc_dementia_{OLD}": found[f"auc_dementia_{OLD}"]["value"],
             f"auc_hippocampus_alone_{OLD}": found[f"auc_hippocampus_alone_{OLD}"]["value"],
-            f"brier_{OLD}": round(brier(truth[old], probability), 4), "calibration_slope": round(line.slope, 4),
+            f"brier_{OLD}": round(brier(truth[old], probability), 4),
+            **_slope(truth[old], probability),
             "n": int(old.sum()),
         },
         "discrimination": found, "z_of_controls": z, "chosen": whole.chosen,
@@ -105,6 +105,14 @@ def finish_run(run: TrainedTable) -> dict[str, Any]:
     ):  # fmt: skip
         (run.folder / name).write_text(json.dumps(value, indent=1) + "\n", "utf-8")
     return log
+
+
+def _slope(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """The calibration slope; nothing where the classes are perfectly apart, and it has no end."""
+    try:
+        return {"calibration_slope": round(calibration(truth, probability).slope, 4)}
+    except ValueError:
+        return {}
 
 
 def _away(said: Arrays, arrays: Arrays) -> list[float]:
