@@ -39,6 +39,8 @@ def finish(run: TrainedTable) -> dict[str, Any]:
 
 def recipe(**changes: Any) -> TableRecipe:
     named = {n: f"table_support:{n}" for n in ("examples", "fit", "predict", "finish")}
-    whole = {"kind": "table", "reader": "toy", "version": "1", "validate_by": "table_support:validate", "select": "error",
-             "direction": "minimise", "folds": 2}  # fmt: skip
+    whole = {
+        "kind": "table", "reader": "toy", "version": "1", "validate_by": "table_support:validate", "select": "error",
+        "direction": "minimise", "folds": 2,
+    }  # fmt: skip
     return TableRecipe.model_validate(whole | named | changes)

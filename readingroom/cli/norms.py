@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(measured: dict[str, float], study: Path) -> bytes:
     from readingroom.objects.measures_sr import encode_measures
-    from readingroom.readers.alzheimer.reader import SCHEME
+    from readingroom.readers.alzheimer.regions import SCHEME
 
     units = {name: (value, "mm" if name.endswith("_thickness") else "mm3") for name, value in measured.items()}
     return encode_measures(units, SCHEME, "FreeSurfer", study, utc_now())

@@ -3,15 +3,17 @@
 Nothing that is sent is kept, logged or audited: an age, a sex and tables of volumes without a name.
 """
 
-from functools import cache
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from readingroom.archive.receive import Archive
+from readingroom.core.database import Database
 from readingroom.core.permissions import Permission
-from readingroom.readers.alzheimer.assess import Answer, Assessor, Curve
+from readingroom.readers.alzheimer.assess import Answer, Curve
 from readingroom.readers.alzheimer.stats import MAX_CHARACTERS, read_stats
+from readingroom.review.norms import StudyNorms, assessor, study_norms
 from readingroom.web.permissions import requires
 
 router = APIRouter()
@@ -30,19 +32,23 @@ class Question(BaseModel):
     prevalence: float | None = Field(default=None, gt=0, lt=1)
 
 
-@cache
-def _assessor() -> Assessor:
-    return Assessor()
-
-
 @router.post("/norms", dependencies=[Depends(requires(Permission.READER_READ))])
 def assess(question: Question) -> Answer:
     """z of every region that has a norm, and the probability of dementia, each with what could not be said."""
     measured = read_stats(question.tables)
-    return _assessor().assess(measured, question.age_years, question.sex, question.prevalence)
+    return assessor().assess(measured, question.age_years, question.sex, question.prevalence)
 
 
 @router.get("/norms/curves/{region}", dependencies=[Depends(requires(Permission.READER_READ))])
 def curves(region: str, sex: Sex, head_ml: Annotated[float | None, Query(gt=0, le=5000)] = None) -> Curve:
     """Percentiles of one region by age."""
-    return _assessor().curve(region, sex, head_ml)
+    return assessor().curve(region, sex, head_ml)
+
+
+@router.get("/studies/{study_id}/norms", dependencies=[Depends(requires(Permission.STUDY_READ))])
+def of_study(study_id: str, request: Request) -> StudyNorms:
+    """The same for the measures that came with a study, where the reader has read them."""
+    database: Database = request.app.state.database
+    archive: Archive = request.app.state.archive
+    with database.read() as session:
+        return study_norms(session, archive.store, study_id)

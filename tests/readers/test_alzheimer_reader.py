@@ -21,8 +21,8 @@ from readingroom.readers.alzheimer import card
 from readingroom.readers.alzheimer.assess import HERE
 from readingroom.readers.alzheimer.evaluate import evaluate
 from readingroom.readers.alzheimer.people import IXI, OASIS, read_people
-from readingroom.readers.alzheimer.reader import SCHEME, AlzheimerReader
-from readingroom.readers.alzheimer.regions import HEAD_SIZE
+from readingroom.readers.alzheimer.reader import AlzheimerReader
+from readingroom.readers.alzheimer.regions import HEAD_SIZE, SCHEME
 from readingroom.readers.alzheimer.train import examples_for, fingerprint, part
 from readingroom.readers.contract import ClinicalContext, ReadingRequest, SeriesType, TypedSeries
 from readingroom.readers.runner import run_reader

@@ -16,10 +16,9 @@ from readingroom.findings.model import Evidence, Finding, Measurement, StudyPlac
 from readingroom.readers.alzheimer.assess import HERE, Answer, Assessor, Region
 from readingroom.readers.alzheimer.dementia import LARGEST_Z, YOUNGEST
 from readingroom.readers.alzheimer.norms import LEAST_SPREAD
+from readingroom.readers.alzheimer.regions import freesurfer_names
 from readingroom.readers.contract import Applicability, Progress, ReadingOutput, ReadingRequest, TypedSeries
 
-SCHEME = "99FREESURFER"
-"""Of the codes that name FreeSurfer's measures in a structured report."""
 SHOWN = {
     "Left-Hippocampus": "z-hippocampus-l", "Right-Hippocampus": "z-hippocampus-r",
     "Hippocampus asymmetry": "z-hippocampus-as", "Lateral-Ventricle": "z-ventricles", "BrainSegVolNotVent": "z-brain",
@@ -51,7 +50,7 @@ class AlzheimerReader(Assessor):
         return sha256_hex(json.dumps(settings), self.weights_sha256)
 
     def applies(self, series: tuple[TypedSeries, ...]) -> Applicability:
-        found = [s for s in series if measures_of(s)]
+        found = [s for s in series if freesurfer_names(s.measured)]
         if not found:
             return Applicability(
                 applies=False,
@@ -63,7 +62,7 @@ class AlzheimerReader(Assessor):
     def read(self, request: ReadingRequest, progress: Progress) -> ReadingOutput:
         measured: dict[str, float] = {}
         for series in request.series:
-            for name, value in measures_of(series).items():
+            for name, value in freesurfer_names(series.measured).items():
                 if abs(measured.setdefault(name, value) - value) > 0.01 * value:
                     return ReadingOutput(abstained="Two FreeSurfer reports of this study disagree.")
         answer = self.assess(measured, request.context.age_years, request.context.sex)
@@ -101,12 +100,6 @@ class AlzheimerReader(Assessor):
                 series_instance_uid=request.series[0].series_instance_uid,
             ),
         )
-
-
-def measures_of(series: TypedSeries) -> dict[str, float]:
-    """Return FreeSurfer's measures that a series (a structured report) holds, by FreeSurfer's names."""
-    marked = f"{SCHEME} "
-    return {name.removeprefix(marked): v for name, v in series.measured.items() if name.startswith(marked)}
 
 
 def unlike(regions: tuple[Region, ...]) -> float:

@@ -22,6 +22,8 @@ CORTICAL = (
     "rostralanteriorcingulate", "rostralmiddlefrontal", "superiorfrontal", "superiorparietal", "superiortemporal",
     "supramarginal", "frontalpole", "temporalpole", "transversetemporal", "insula",
 )  # fmt: skip
+SCHEME = "99FREESURFER"
+"""Of the codes that name FreeSurfer's measures in a structured report."""
 HEAD_SIZE = "EstimatedTotalIntraCranialVol"
 """FreeSurfer's estimate of the volume inside the skull, mm3: from the scale of the registration to an atlas."""
 LARGER_IS_WORSE = frozenset(
@@ -46,6 +48,12 @@ NAMES: Mapping[Kind, tuple[str, ...]] = {
     "thickness": (*THICKNESSES, *BOTH_THICKNESSES),
     "asymmetry": ASYMMETRIES,
 }
+
+
+def freesurfer_names(measured: Mapping[str, float]) -> dict[str, float]:
+    """Return FreeSurfer's measures among the numbers of a structured report (``SCHEME CodeValue``), by its names."""
+    marked = f"{SCHEME} "
+    return {name.removeprefix(marked): value for name, value in measured.items() if name.startswith(marked)}
 
 
 def with_both_sides(measured: Mapping[str, float]) -> dict[str, float]:
