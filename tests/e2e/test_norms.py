@@ -53,6 +53,7 @@ def test_the_map_the_region_and_the_curve(pages: str, tab: Page, tmp_path: Path)
     assert any("aparc.annot" in body for body in sent)
     assert not [body for body in sent if "PLANTED" in body]
     expect(tab.get_by_test_id("brain-map")).to_contain_text("−3.2")
+    tab.set_viewport_size({"width": 1440, "height": 1700})
     shoot(tab, "norms-map")
 
     # By keyboard: into a view, then from region to region.
