@@ -28,8 +28,9 @@ describe("the drawn brain", () => {
 
 describe("the scale", () => {
   it("goes to orange in the direction of disease and to blue the other way", () => {
-    expect(worse({ z: -2, larger_is_worse: false })).toBe(2);
-    expect(worse({ z: 2, larger_is_worse: true })).toBe(2);
+    expect(worse({ kind: "volume", z: -2, larger_is_worse: false })).toBe(2);
+    expect(worse({ kind: "volume", z: 2, larger_is_worse: true })).toBe(2);
+    expect(worse({ kind: "asymmetry", z: -2, larger_is_worse: false })).toBe(2);
     expect(colour(9)).toBe("rgb(255,150,48)");
     expect(colour(-9)).toBe("rgb(84,160,255)");
     expect(colour(0)).toBe("rgb(52,66,76)");

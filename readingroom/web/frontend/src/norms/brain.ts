@@ -141,7 +141,7 @@ export const DEEP: Blob[] = [
   { name: "VentralDC", x: 34, y: 134, rx: 19, ry: 13 },
   { name: "Amygdala", x: 106, y: 158, rx: 18, ry: 15 },
   { name: "Hippocampus", x: 96, y: 190, rx: 31, ry: 13, turn: 10 },
-  { name: "Inf-Lat-Vent", x: 140, y: 178, rx: 9, ry: 22, turn: 10 },
+  { name: "Inf-Lat-Vent", x: 148, y: 176, rx: 15, ry: 24, turn: 10 },
   { name: "Cerebellum-Cortex", x: 82, y: 240, rx: 62, ry: 28 },
   { name: "Cerebellum-White-Matter", x: 66, y: 240, rx: 27, ry: 12 },
 ];

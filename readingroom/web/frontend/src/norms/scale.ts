@@ -11,8 +11,9 @@ const NEUTRAL = [52, 66, 76] as const;
 const ORANGE = [255, 150, 48] as const;
 const BLUE = [84, 160, 255] as const;
 
-/** How far in the direction of disease: small volumes and thin cortex, large ventricles. */
-export const worse = (region: Pick<Region, "z" | "larger_is_worse">): number => (region.larger_is_worse ? region.z : -region.z);
+/** How far in the direction of disease: small volumes and thin cortex, large ventricles, asymmetry to either side. */
+export const worse = (region: Pick<Region, "kind" | "z" | "larger_is_worse">): number =>
+  region.kind === "asymmetry" ? Math.abs(region.z) : region.larger_is_worse ? region.z : -region.z;
 
 export function colour(abnormal: number): string {
   const end = abnormal > 0 ? ORANGE : BLUE;
