@@ -99,7 +99,7 @@ def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, res
     started = monotonic()
     processes = max(1, min(recipe.threads, os.cpu_count() or 1))
     report("examples", 0.0)
-    made: TrainingData = resolve(recipe.examples)(data, seed, processes, within(report, 0.0, 0.15))
+    made: TrainingData = resolve(recipe.examples)(data, seed, processes, _within(report, 0.0, 0.15))
     made.check(recipe.folds)
     facts = facts_of(recipe, made, data, seed, _device())
     claim(out, facts, resume)
@@ -115,20 +115,20 @@ def _trained(run: Run, started: float) -> dict[str, Any]:
     """Train the networks of all folds, export them as one and finish."""
     recipe, report, facts = run.recipe, run.report, run.facts
     for fold in range(recipe.folds):
-        told = within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
+        told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
         run.networks[fold] = _network(run, fold, started, told)
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
     facts |= _export(run)
     write_durably(run.folder / "run.json", as_json(facts))
-    run.report = within(report, 0.82, 1.0)
+    run.report = _within(report, 0.82, 1.0)
     log: dict[str, Any] = resolve(recipe.finish)(run)
     facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
     write_durably(run.folder / "run.json", as_json(facts))
     return log | {"seconds": facts["seconds"]}
 
 
-def within(report: Report, low: float, high: float) -> Report:
+def _within(report: Report, low: float, high: float) -> Report:
     """Report a part of the work as the stretch of the whole that it is."""
     return lambda step, done: report(step, low + (high - low) * done)
 
@@ -232,7 +232,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state."""
     torch, recipe = _torch(), run.recipe
     done, state = run.folder / f"fold-{left_out}.network", run.folder / f"fold-{left_out}.state"
-    torch.manual_seed(mixed(run.seed, left_out, -1))
+    torch.manual_seed(_mixed(run.seed, left_out, -1))
     network = resolve(recipe.network.factory)(**recipe.network.arguments)
     if done.exists():
         network.load_state_dict(torch.load(done, weights_only=True))
@@ -270,8 +270,8 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
         _save(state, whole | {"step": step})
 
     while step < recipe.steps:
-        random = np.random.default_rng(mixed(run.seed, left_out, step))
-        torch.manual_seed(mixed(run.seed, left_out, step))
+        random = np.random.default_rng(_mixed(run.seed, left_out, step))
+        torch.manual_seed(_mixed(run.seed, left_out, step))
         picked = seen[random.choice(len(seen), recipe.batch, p=chance)]
         arrays = augment({name: a[picked] for name, a in run.data.arrays.items()}, random)
         batch = {name: torch.from_numpy(np.ascontiguousarray(a)).to(run.device) for name, a in arrays.items()}
@@ -328,7 +328,7 @@ def predict(
     return {name: np.concatenate([m[i] for m in made]) for i, name in enumerate(recipe.network.outputs)}
 
 
-def mixed(seed: int, fold: int, step: int) -> int:
+def _mixed(seed: int, fold: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, fold + 1, step + 1]).generate_state(1)[0])
 
 

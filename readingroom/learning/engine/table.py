@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from readingroom.core.clock import monotonic, utc_now
 from readingroom.core.durable import write_durably
 from readingroom.core.errors import ReadingRoomError
 from readingroom.learning.engine.recipe import TableRecipe, resolve
-from readingroom.learning.engine.run import OutOfTime, as_json, claim, facts_of, held, mixed, tell, within
+from readingroom.learning.engine.run import OutOfTime, as_json, claim, facts_of, held, tell
 from readingroom.readers.training import Report, TrainingData
 
 
@@ -41,7 +43,9 @@ def train_table(
     with held(out):
         started = monotonic()
         report("examples", 0.0)
-        made: TrainingData = resolve(recipe.examples)(data, seed, recipe.threads, within(report, 0.0, 0.1))
+        made: TrainingData = resolve(recipe.examples)(
+            data, seed, recipe.threads, lambda step, done: report(step, 0.1 * done)
+        )
         made.check(recipe.folds)
         facts = facts_of(recipe, made, data, seed, "cpu")
         claim(out, facts, resume)
@@ -61,15 +65,20 @@ def _trained(run: TableRun, started: float) -> dict[str, Any]:
         seconds = monotonic() - started
         if seconds > recipe.minutes * 60:
             raise OutOfTime(f"The time budget of {recipe.minutes:g} minutes is used up.", "Give a larger --minutes.")
-        run.models[k] = fit({name: a[fold != k] for name, a in arrays.items()}, mixed(run.seed, k, -1))
+        run.models[k] = fit({name: a[fold != k] for name, a in arrays.items()}, _seed(run, k))
         hidden = {name: a[fold == k] for name, a in arrays.items()}
         judged = validate(predict(run.models[k], hidden), hidden)
         line = {"fold": k, "validation": judged, "n": int((fold == k).sum())}
         tell(run.folder, line | {"seconds": round(monotonic() - started, 1)})
     run.report("all folds", 0.8)
-    run.whole = fit(arrays, mixed(run.seed, recipe.folds, -1))
-    run.report = within(run.report, 0.9, 1.0)
+    run.whole = fit(arrays, _seed(run, recipe.folds))
+    told = run.report
+    run.report = lambda step, done: told(step, 0.9 + 0.1 * done)
     log: dict[str, Any] = resolve(recipe.finish)(run)
     run.facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
     write_durably(run.folder / "run.json", as_json(run.facts))
     return log | {"seconds": run.facts["seconds"]}
+
+
+def _seed(run: TableRun, fold: int) -> int:
+    return int(np.random.SeedSequence([run.seed, fold + 1, 0]).generate_state(1)[0])

@@ -87,8 +87,8 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
             "before.",
         ],
         "weights": hashes(weights, WEIGHTS),
-        "weights_licence": "OASIS and IXI terms (coefficients derived from their tables, acknowledgement asked); see "
-        "weights/LICENSE",
+        "weights_licence": "CC-BY-SA-3.0 (coefficients derived from tables of OASIS-1 and IXI; OASIS is to be "
+        "acknowledged, nobody re-identified); see weights/LICENSE",
         "data": [
             f"OASIS-1 (Marcus et al. 2007, J Cogn Neurosci 19:1498), {log['people']['oasis']} of 199 people with "
             "FreeSurfer volumes (github.com/hejazizo/AD-Classification at bd1fe82); open access data use agreement.",

@@ -1,6 +1,6 @@
 // Addresses of the pages: `/`, `/study/{study_id}`, `/readers`, `/quarantine`, `/system`, `/account`, `/set-up`,
 // `/accounts`, `/projects`, `/alerts`, `/cohorts`, `/cohorts/{cohort_id}`, `/models`, `/runs`, `/runs/{run_id}`, `/drift`, `/drift/{watch_id}`,
-// `/norms`, `/norms/study/{study_id}`,
+// `/urgent`, `/simulated-day`, `/norms`, `/norms/study/{study_id}`.
 
 import { useSyncExternalStore } from "react";
 
