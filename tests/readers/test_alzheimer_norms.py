@@ -177,6 +177,13 @@ def test_freesurfers_files_are_read_and_others_refused() -> None:
         read_stats([])
 
 
+def test_what_no_head_has_gets_no_z(assessor: Assessor) -> None:
+    odd = typical() | {"Left-Hippocampus": 1e300, "Right-Amygdala": 0.0, "lh_insula_thickness": float("nan")}
+    names = {region.name for region in assessor.assess(odd, 75, "F").regions}
+    assert not names & {"Left-Hippocampus", "Hippocampus", "Right-Amygdala", "lh_insula_thickness"}
+    assert "Right-Hippocampus" in names
+
+
 def test_words() -> None:
     assert words_of("lh_entorhinal_thickness") == "left entorhinal, thickness"
     assert words_of("Right-Inf-Lat-Vent") == "right temporal horn, volume"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from readingroom.core.errors import BadInput
 from readingroom.findings.model import Contribution
-from readingroom.inference.calibration import Calibration
+from readingroom.inference.calibration import Calibration, sigmoid
 from readingroom.readers.alzheimer.regions import BOTH_VOLUMES, MEDIAL_TEMPORAL, SINGLE, words_of
 
 YOUNGEST = 60.0
@@ -62,7 +62,7 @@ class Dementia:
             if not 0 < prevalence < 1:
                 raise BadInput("A prevalence lies between 0 and 1.")
             log_odds += _logit(prevalence) - _logit(self.prevalence)
-        return float(1 / (1 + np.exp(-log_odds)))
+        return float(sigmoid(np.array(log_odds)))
 
     def contributions(self, z: Mapping[str, float], age: float, male: bool) -> tuple[Contribution, ...]:
         """Return what each region moved in calibrated log-odds, largest first; the start and they sum to the score."""

@@ -24,6 +24,8 @@ CORTICAL = (
 )  # fmt: skip
 SCHEME = "99FREESURFER"
 """Of the codes that name FreeSurfer's measures in a structured report."""
+LARGEST = 1e8
+"""No measure of a head is larger, in mm3 or mm."""
 HEAD_SIZE = "EstimatedTotalIntraCranialVol"
 """FreeSurfer's estimate of the volume inside the skull, mm3: from the scale of the registration to an atlas."""
 LARGER_IS_WORSE = frozenset(
@@ -59,9 +61,9 @@ def freesurfer_names(measured: Mapping[str, float]) -> dict[str, float]:
 def with_both_sides(measured: Mapping[str, float]) -> dict[str, float]:
     """Return sided measures with those of both sides together, and asymmetries 2 (L - R) / (L + R), where both are.
 
-    Volumes that are 0 or less are left out: nothing was segmented there.
+    Measures of 0 or less are left out, nothing was segmented there; and what no head can have.
     """
-    known = {OTHER_NAMES.get(name, name): float(value) for name, value in measured.items() if value > 0}
+    known = {OTHER_NAMES.get(name, name): float(value) for name, value in measured.items() if 0 < value < LARGEST}
     found = dict(known)
     for name in PAIRED:
         sides = [known.get(f"{side}-{name}") for side in ("Left", "Right")]
