@@ -16,7 +16,7 @@ from readingroom.findings.model import Evidence, Finding, Measurement, StudyPlac
 from readingroom.readers.alzheimer.assess import HERE, Answer, Assessor, Region
 from readingroom.readers.alzheimer.dementia import LARGEST_Z, YOUNGEST
 from readingroom.readers.alzheimer.norms import LEAST_SPREAD
-from readingroom.readers.alzheimer.regions import freesurfer_names
+from readingroom.readers.alzheimer.regions import LARGEST, freesurfer_names
 from readingroom.readers.contract import Applicability, Progress, ReadingOutput, ReadingRequest, TypedSeries
 
 SHOWN = {
@@ -46,7 +46,7 @@ class AlzheimerReader(Assessor):
 
     @property
     def configuration_sha256(self) -> str:
-        settings = (self.card.version, YOUNGEST, LARGEST_Z, LEAST_SPREAD, SHOWN, self._abstain_above)
+        settings = (self.card.version, YOUNGEST, LARGEST_Z, LARGEST, LEAST_SPREAD, SHOWN, self._abstain_above)
         return sha256_hex(json.dumps(settings), self.weights_sha256)
 
     def applies(self, series: tuple[TypedSeries, ...]) -> Applicability:
