@@ -72,8 +72,8 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
             "calcified, few of pure ground glass, most slices 2 to 2.5 mm thick. Smaller and calcified ones it knows "
             "from simulated nodules in real lungs only.",
             "Lung without air: fluid and consolidation at the chest wall are found from the rib cage, measured (a "
-            "lower bound) and searched, but a solid nodule in them has their density and can't be seen. Not searched: a "
-            "side without any air (said, with about how much), the apex, what does not reach the wall.",
+            "lower bound) and searched, but a solid nodule in them has their density and can't be seen. Not "
+            "searched: a side without any air (said, with about how much), the apex, what does not reach the wall.",
             "Impression of malignancy, texture and outline are the opinion of readers, not pathology: a nodule is not "
             "a cancer, and nothing here says so. What the model of malignancy makes of other readers' ratings (LIDC "
             f"table, {table['n']} nodules, in cross-validation): AUC {table['auc']:.2f}, diameter alone "
@@ -89,8 +89,8 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
             f"one of the network's features. Each is 1 at the largest value of {patients} training patients, each "
             f"judged by what had not seen that patient: about 1 in {patients + 1} images like these is abstained from.",
             "That score catches strong noise and lungs of unlike density; wrong HU mostly end before, where no "
-            "lungs are found. The network's part rarely adds to it: it is trained to bear changes. Not caught: blur, half "
-            "the resolution, slices in random order; and it says nothing of disease the reader does not know.",
+            "lungs are found. The network's part rarely adds to it: it is trained to bear changes. Not caught: blur, "
+            "half the resolution, slices in random order; and it says nothing of disease the reader does not know.",
         ],
         "weights": hashes(weights, WEIGHTS),
         "weights_licence": "CC-BY-3.0 (derived from LIDC-IDRI and CPTAC images); see weights/LICENSE",
