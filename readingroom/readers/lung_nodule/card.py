@@ -82,10 +82,10 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
             f"It abstains where its out-of-domain score is above 1: the larger of two, one of noise and lung density, "
             f"one of the network's features. Each is 1 at the largest value of {patients} training patients, each "
             f"judged by what had not seen that patient: about 1 in {patients + 1} images like these is abstained from.",
-            "That score catches strong noise and lungs of unlike density; wrong HU, wrong pixel sizes and slices out of "
-            "order end before, where no lungs are found. The network's part rarely adds: it is trained to bear changes. "
-            "Not caught: blur, half the resolution, upside down where the geometry does not tell; and it says nothing "
-            "of disease the reader does not know.",
+            "That score catches strong noise and lungs of unlike density; wrong HU, wrong pixel sizes and slices out "
+            "of order end before, where no lungs are found. The network's part rarely adds: it is trained to bear "
+            "changes. Not caught: blur, half the resolution, upside down where the geometry does not tell; and it "
+            "says nothing of disease the reader does not know.",
         ],
         "weights": hashes(weights, WEIGHTS),
         "weights_licence": "CC-BY-3.0 (derived from LIDC-IDRI and CPTAC images); see weights/LICENSE",
