@@ -118,17 +118,22 @@ def _size(finding: Finding) -> str:
 
 
 def _volume(finding: Finding) -> str:
-    volume = _measured(finding, "volume")
-    return _words()["volume"].format(value=shown_number(volume)) if volume is not None else ""
+    volume = next((one for one in finding.measurements if one.code.value == code("volume").value), None)
+    return _words()["volume"].format(value=shown_measure(volume)) if volume is not None else ""
 
 
 def _others(finding: Finding) -> str:
     said = {code(name).value for name in _SIZES}
     return "".join(
-        _words()["other"].format(name=one.code.meaning.lower(), value=shown_measure(one))
+        _words()["other"].format(name=_within(one.code.meaning), value=shown_measure(one))
         for one in finding.measurements
         if one.code.value not in said
     )
+
+
+def _within(meaning: str) -> str:
+    """A code's meaning within a sentence: ``nodule``, ``FLAIR abnormality``."""
+    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in meaning.split(" "))
 
 
 def _witness(item: ReportFinding) -> str:
@@ -195,7 +200,7 @@ def assessment_sentence(one: StudyAssessment, inputs: ReportInputs) -> str:
 def _dominant(item: ReportFinding) -> str:
     words = _words()
     return words["assessment_dominant"].format(
-        what=item.finding.code.meaning.lower(),
+        what=_within(item.finding.code.meaning),
         place=_place(item.finding),
         size=_size(item.finding),
         image=words["image"].format(number=item.image_number) if item.image_number is not None else "",
@@ -217,7 +222,7 @@ def _impression(inputs: ReportInputs) -> str:
     if not inputs.findings:
         text = words["impression_none"]
     else:
-        kinds = sorted(f"{item.finding.code.meaning.lower()}{_place(item.finding)}" for item in inputs.findings)
+        kinds = sorted(f"{_within(item.finding.code.meaning)}{_place(item.finding)}" for item in inputs.findings)
         counted = [(kind, len(list(group))) for kind, group in groupby(kinds)]
         what = "; ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in counted)
         name = "impression_one" if len(inputs.findings) == 1 else "impression_many"

@@ -177,5 +177,23 @@ def nodule_story(settings: Settings, sqlite_database: Database, with_tiny: None)
 
 
 @pytest.fixture
+def norms_story(settings: Settings, sqlite_database: Database) -> Iterator[Story]:
+    """A story with the reader of FreeSurfer's measures alone."""
+    changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("alzheimer",)}
+    opened = Rooms.open(settings.model_copy(update=changes))
+    yield Story(opened)
+    opened.database.close()
+
+
+@pytest.fixture
 def sqlite_story(sqlite_rooms: Rooms) -> Story:
     return Story(sqlite_rooms)
+
+
+@pytest.fixture
+def brain_story(settings: Settings, sqlite_database: Database) -> Iterator[Story]:
+    """A story with the reader of brain tumours."""
+    changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("glioma",)}
+    opened = Rooms.open(settings.model_copy(update=changes | {"reader_timeout_seconds": 300.0}))
+    yield Story(opened)
+    opened.database.close()

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from readingroom.core.clock import monotonic, utc_now
 from readingroom.core.durable import write_durably
 from readingroom.core.errors import BadInput, ReadingRoomError
-from readingroom.learning.engine.recipe import Recipe, resolve
+from readingroom.learning.engine.recipe import Recipe, TableRecipe, resolve
 from readingroom.readers.training import Report, TrainingData
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, res
     report("examples", 0.0)
     made: TrainingData = resolve(recipe.examples)(data, seed, processes, _within(report, 0.0, 0.15))
     made.check(recipe.folds)
-    facts = _facts(recipe, made, data, seed)
-    _claim(out, facts, resume)
+    facts = facts_of(recipe, made, data, seed, _device())
+    claim(out, facts, resume)
     run = Run(recipe, seed, out, made, report, _device(), facts=facts)
     try:
         return _trained(run, started - _spent(out))
     except ReadingRoomError as error:
-        write_durably(out / "run.json", _json(facts | {"state": "stopped", "reason": str(error)}))
+        write_durably(out / "run.json", as_json(facts | {"state": "stopped", "reason": str(error)}))
         raise
 
 
@@ -122,12 +122,12 @@ def _trained(run: Run, started: float) -> dict[str, Any]:
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
     facts |= _export(run)
-    write_durably(run.folder / "run.json", _json(facts))
+    write_durably(run.folder / "run.json", as_json(facts))
     run.report = _within(report, 0.82, 1.0)
     log: dict[str, Any] = resolve(recipe.finish)(run)
     facts["files"] = _written(run.folder)
     facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
-    write_durably(run.folder / "run.json", _json(facts))
+    write_durably(run.folder / "run.json", as_json(facts))
     return log | {"seconds": facts["seconds"]}
 
 
@@ -148,7 +148,8 @@ def _device() -> str:
     return "cuda" if _torch().cuda.is_available() else "cpu"
 
 
-def _facts(recipe: Recipe, made: TrainingData, data: Path, seed: int) -> dict[str, Any]:
+def facts_of(recipe: Recipe | TableRecipe, made: TrainingData, data: Path, seed: int, device: str) -> dict[str, Any]:
+    """Return what ``run.json`` says of a run that begins."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -166,7 +167,7 @@ def _facts(recipe: Recipe, made: TrainingData, data: Path, seed: int) -> dict[st
         "groups": len(np.unique(made.group)),
         "seed": seed,
         "threads": recipe.threads,
-        "device": _device(),
+        "device": device,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "versions": versions,
         "commit": _commit(),
@@ -186,12 +187,12 @@ def _commit() -> str:
     return "" if head.returncode else head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
+def claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
     """Make ``out`` this run's folder; go on with the run that is there only if it is the same one, with the budget
     that is given now."""
     path = out / "run.json"
     if not path.exists():
-        write_durably(path, _json(facts))
+        write_durably(path, as_json(facts))
         return
     there = json.loads(path.read_text("utf-8"))
     if not resume:
@@ -212,7 +213,7 @@ def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
     facts["started_at"] = there.get("started_at", facts["started_at"])
     # What was trained before the stop was trained by the code of then.
     facts["earlier_commits"] = [*there.get("earlier_commits", []), there.get("commit", "")]
-    write_durably(path, _json(facts))
+    write_durably(path, as_json(facts))
 
 
 def _spent(out: Path) -> float:
@@ -296,7 +297,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
         if step % TOLD_EVERY == 0 or step == recipe.steps:
             if not bool(torch.isfinite(total)):
                 raise BadInput(f"The loss is no number any more at step {step}.", "Lower the rate in the recipe.")
-            _tell(run.folder, {
+            tell(run.folder, {
                 "fold": left_out, "step": step, "of": recipe.steps, "loss": round(total.item(), 5),
                 "parts": {name: round(value.item(), 5) for name, value in parts.items()}, "seconds": round(seconds, 1),
             })  # fmt: skip
@@ -315,7 +316,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     arrays = {name: a[hidden] for name, a in run.data.arrays.items()}
     judged = resolve(recipe.validate_by)(predict(network, recipe, arrays), arrays)
     line = {"fold": left_out, "validation": judged, "n": len(hidden), "seconds": round(monotonic() - started, 1)}
-    _tell(run.folder, line)
+    tell(run.folder, line)
     _save(done, network.state_dict())
     state.unlink(missing_ok=True)
     return network
@@ -349,7 +350,7 @@ def _save(path: Path, whole: dict[str, Any]) -> None:
     write_durably(path, buffer.getvalue())
 
 
-def _tell(folder: Path, line: dict[str, Any]) -> None:
+def tell(folder: Path, line: dict[str, Any]) -> None:
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
@@ -391,5 +392,5 @@ def _written(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files) if p.name != "run.json"}
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def as_json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -47,6 +47,10 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
         evidence = f"Locked part, {evaluation['n_patients']} patients (cubes from LIDC-IDRI): {said}. {evidence}"
         if "against" in evaluation:
             evidence += f" {_compared(VERSION, evaluation['against'])}"
+    simulated = weights / "simulated.json"
+    if simulated.exists():
+        metrics["simulated"] = json.loads(simulated.read_text("utf-8"))
+        evidence += f" {_simulated(metrics['simulated'])}"
     table = log["malignancy"]["all"]
     return {
         "name": "lung-nodule",
@@ -67,7 +71,9 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
             "Real nodules it learnt from and was measured on: few patients, all from LIDC-IDRI, 5 to 31 mm, none "
             "calcified, few of pure ground glass, most slices 2 to 2.5 mm thick. Smaller and calcified ones it knows "
             "from simulated nodules in real lungs only.",
-            "Lung without air (collapse, consolidation, effusion) is not searched.",
+            "Lung without air: fluid and consolidation at the chest wall are found from the rib cage, measured (a "
+            "lower bound) and searched, but a solid nodule in them has their density and can't be seen. Not searched: "
+            "a side without any air (said, with about how much), the apex, what does not reach the wall.",
             "Impression of malignancy, texture and outline are the opinion of readers, not pathology: a nodule is not "
             "a cancer, and nothing here says so. What the model of malignancy makes of other readers' ratings (LIDC "
             f"table, {table['n']} nodules, in cross-validation): AUC {table['auc']:.2f}, diameter alone "
@@ -103,6 +109,13 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
         "metrics": metrics,
         "reader_licence": "Apache-2.0",
     }  # fmt: skip
+
+
+def _simulated(found: dict[str, Any]) -> str:
+    return (
+        f"Evidence level 0: {found['nodules']} simulated nodules of 2 to 20 mm in {found['scans']} copies of the whole "
+        f"CTs of {found['patients']} patients: froc_mean {with_interval(found['froc_mean'])}."
+    )
 
 
 def _compared(version: str, against: dict[str, Any]) -> str:
