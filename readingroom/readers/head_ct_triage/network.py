@@ -84,6 +84,12 @@ def _plain(grey: Tensor, below: Tensor, here: Tensor, above: Tensor) -> Tensor:
     return torch.cat([means, functional.max_pool2d(smooth, CELL)], dim=1)
 
 
+def _unpacked(packed: Tensor) -> Tensor:
+    """The inverse of a pixel shuffle by 2; in slices, because ONNX export loses the number of channels otherwise."""
+    channels = range(2 * PLAIN // 4)
+    return torch.cat([packed[:, c : c + 1, i::2, j::2] for c in channels for i in (0, 1) for j in (0, 1)], dim=1)
+
+
 class Bleed(nn.Module):
     """Features of the trunk -> score of each of ``CLASSES`` ``(n, 7)`` in log-odds, its map ``(n, 7, 20, 20)``, and
     what the last block says of the slice as a whole ``(n, 112)``, for the out-of-domain score."""
@@ -112,7 +118,7 @@ class Bleed(nn.Module):
         nn.init.constant_(self.maps.bias, -3.0)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        plain = self.norm(functional.pixel_unshuffle(features[:, STEM:], 2))
+        plain = self.norm(_unpacked(features[:, STEM:]))
         x = features[:, :STEM]
         for block in self.early:
             x = block(x)
