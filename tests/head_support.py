@@ -83,10 +83,15 @@ def head_series(hu: np.ndarray, flip: tuple[bool, bool, bool] = (False, False, F
 
 
 def of_windowed(brain: np.ndarray) -> np.ndarray:
-    """HU that the brain window shows as these greys ``(n, 256, 256)``: what is black is air, what is white is bone."""
-    grey = brain.astype(np.float32)
-    hu = grey / 255 * 120 - 20
-    hu[brain == 0], hu[brain == 255] = -1000, 900
+    """HU that the brain window shows as these greys ``(n, 256, 256)``: what is white is bone, what is black is air
+    where it reaches the edge of the image, else fat."""
+    hu = brain.astype(np.float32) / 255 * 120 - 20
+    hu[brain == 255] = 900
+    for grey, one in zip(brain, hu, strict=True):
+        black, _ = ndimage.label(np.pad(grey < 4, 1, constant_values=True))
+        black = black[1:-1, 1:-1]
+        one[black > 0] = -100
+        one[black == 1] = -1000
     return np.rint(hu).astype(np.int16)
 
 
