@@ -56,7 +56,8 @@ class Trunk(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         whole = _pretrained()
-        self.stem, self.norm = whole._conv_stem, whole._bn0
+        self.stem: nn.Module = whole._conv_stem  # type: ignore[assignment]
+        self.norm: nn.Module = whole._bn0  # type: ignore[assignment]
         self.blocks = nn.ModuleList(list(whole._blocks)[:FROZEN])  # type: ignore[arg-type]
         self.register_buffer("mean", torch.tensor(MEAN)[None, :, None, None])
         self.register_buffer("spread", torch.tensor(SPREAD)[None, :, None, None])
