@@ -75,8 +75,9 @@ def export_trunk() -> tuple[bytes, float]:
     whole, buffer = network.Trunk(), io.BytesIO()
     some = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (2, 3, SEEN, SEEN)).astype(np.float32))
     torch.onnx.export(
-        whole, (some,), buffer, input_names=["greys"], output_names=["features"], dynamo=False, opset_version=17,
-        dynamic_axes={"greys": {0: "n"}, "features": {0: "n"}},
+        whole, (some,), buffer,  # type: ignore[arg-type]
+        input_names=["greys"], output_names=["features"], dynamic_axes={"greys": {0: "n"}, "features": {0: "n"}},
+        dynamo=False, opset_version=17,
     )  # fmt: skip
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
     there = session.run(None, {"greys": some.numpy()})[0]
