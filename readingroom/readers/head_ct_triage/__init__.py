@@ -1,1 +1,1 @@
-"""The reader ``head-ct-triage``: bleeding and its types on non-contrast head CT; skull fracture in shadow only."""
+"""The reader ``head-ct-triage``: bleeding and its types, midline shift, fracture in shadow."""
