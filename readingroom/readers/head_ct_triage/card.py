@@ -17,6 +17,8 @@ from readingroom.readers.head_ct_triage.slices import TYPES
 VERSION = "1.0.0"
 WEIGHTS = ("trunk.onnx", "network.onnx", "calibration.json", "domain.json", "training.json")
 FOLDER = Path(__file__).parent
+TOLD_MM = 5.0
+"""Midline shift is a finding from here: what CQ500's readers were asked for (Chilamkurthy et al., Lancet 2018)."""
 AIMED_AUC = 0.92
 SHOWN = {
     "auc_hemorrhage_patient": "AUC of scans",
@@ -56,7 +58,7 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
         "question": "Does this non-contrast head CT show blood within the skull, where, and of which type?",
         "takes": "An axial CT of the whole head without contrast agent, soft kernel, slices at most 7 mm apart; the "
         "brain window (level 40, width 120) is made inside, on slices of about 5 mm.",
-        "finds": [code("intracranial-hemorrhage").model_dump()],
+        "finds": [code("intracranial-hemorrhage").model_dump(), code("midline-shift").model_dump()],
         "context": [],
         "requires": [],
         "evidence_level": 1,
@@ -104,6 +106,8 @@ def _limits(log: Mapping[str, Any], human: str) -> list[str]:
         f"Rules fixed beforehand: a scan's score is the mean of its {TOP} highest slices; operating point: at least "
         f"{SENSITIVITY:.0%} of the bleeding training patients found out of fold; a slice is called positive above "
         f"{SLICE_SPECIFICITY:.0%} of those without blood.",
+        "Midline shift is measured, not learnt: shown on shifts made in real heads (benchmarks/midline_shift.md), no "
+        f"patient's shift was known. It is a finding from {TOLD_MM:g} mm on.",
         "The map is coarse (about 12 mm): where the mark is, not where blood ends.",
         f"How far people agree (CQ500, three radiologists a scan; other patients than here): {human}",
         "It abstains on contrast agent, bone kernels, less than a whole head, slices that are not axial, and where the "

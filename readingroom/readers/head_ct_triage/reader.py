@@ -21,8 +21,8 @@ from readingroom.imaging.volume import Volume
 from readingroom.inference.domain import read_domain
 from readingroom.inference.session import Model, checked_bytes
 from readingroom.readers.contract import Applicability, Progress, ReadingOutput, ReadingRequest, TypedSeries
-from readingroom.readers.head_ct_triage import head, marks, picture, scores
-from readingroom.readers.head_ct_triage.card import WEIGHTS
+from readingroom.readers.head_ct_triage import head, marks, picture, scores, shifts
+from readingroom.readers.head_ct_triage.card import TOLD_MM, WEIGHTS
 from readingroom.readers.head_ct_triage.look import OUTPUTS, Looked, look
 from readingroom.readers.head_ct_triage.slices import CLASSES, TYPES
 from readingroom.readers.registry import load_card
@@ -68,7 +68,8 @@ class HeadCtTriageReader:
     def configuration_sha256(self) -> str:
         settings = (
             self.card.version, self.operating_point, MAX_SLICE_MM, MAX_GAP_MM, MIN_COVER_MM, TOP_SHARE, CUT_PIXELS,
-            LIKELY, _SHARP.pattern, picture.SLICE_MM, picture.PIXEL_MM, picture.BRAIN, picture.BONE, picture.UPRIGHT,
+            LIKELY, _SHARP.pattern, TOLD_MM, picture.SLICE_MM, picture.PIXEL_MM, picture.BRAIN, picture.BONE,
+            picture.UPRIGHT,
             head.SEEN, head.MARGIN, head.TISSUE, head.SKULL, head.LARGE, head.LEAST, scores.TOP, marks.SHOWN,
         )  # fmt: skip
         return sha256_hex(json.dumps(settings), self.weights_sha256)
@@ -145,15 +146,17 @@ class HeadCtTriageReader:
             "hemorrhage_probability": round(chances[CLASSES[0]], 4),
             "fracture_shadow_probability": round(chances["fracture"], 4),
         }
+        shift = shifts.measured(volume, series.headers)
         found: tuple[tuple[Finding, SegmentMask, np.ndarray], ...] = ()
         if chances[CLASSES[0]] >= self.operating_point:
             found = (self._finding(looked, chances, positive, made, series, volume),)
         progress("findings", 1.0)
         return ReadingOutput(
-            findings=tuple(finding for finding, _, _ in found),
+            findings=(*(finding for finding, _, _ in found), *shift.findings),
             segments={finding.segment: mask for finding, mask, _ in found},
             heat_maps={finding.evidence.heat_map: heat for finding, _, heat in found},
             out_of_domain_score=round(unlike, 3),
+            study_measurements=shift.measurements,
             input_statistics=statistics,
             seconds=seconds,
         )
