@@ -19,6 +19,8 @@ from readingroom.objects.words import length_of, reader_sentence, shown_measure,
 from readingroom.report.model import ReportBody, ReportFinding, ReportInputs, ReportItem, SeriesInfo
 
 _SIZES = ("volume", "diameter", "long-axis", "short-axis")
+_KINDS = ("hemorrhage-type",)
+"""Characteristics that say what a finding is."""
 
 
 @cache
@@ -79,7 +81,7 @@ def sentence(item: ReportFinding) -> str:
     """Return one finding as a sentence, e.g. ``Nodule in the right lung, 21 x 16 mm (mean 18 mm), ...``."""
     finding, words = item.finding, _words()
     return words["finding"].format(
-        what=finding.code.meaning,
+        what=finding.code.meaning + _kind(finding),
         place=_place(finding),
         size=_size(finding),
         volume=_volume(finding),
@@ -88,6 +90,18 @@ def sentence(item: ReportFinding) -> str:
         comment=words["comment"].format(text=finding.comment.strip().rstrip(".")) if finding.comment.strip() else "",
         witness=_witness(item),
     )
+
+
+def _kind(finding: Finding) -> str:
+    words, known = _words(), {code(name) for name in _KINDS}
+    said = [one for one in finding.characteristics if one.concept in known]
+    parts = [
+        words["kind_chance"].format(value=one.value.meaning.lower(), percent=f"{100 * one.probability:.0f}")
+        if one.probability is not None
+        else one.value.meaning.lower()
+        for one in said
+    ]
+    return words["kind"].format(values=", ".join(parts)) if parts else ""
 
 
 def _place(finding: Finding) -> str:

@@ -168,6 +168,12 @@ def story(rooms: Rooms) -> Story:
 
 
 @pytest.fixture
+def open_story() -> Callable[[Rooms], Story]:
+    """A story in rooms that a test opened itself."""
+    return Story
+
+
+@pytest.fixture
 def nodule_story(settings: Settings, sqlite_database: Database, with_tiny: None) -> Iterator[Story]:
     """A story with the test reader that gives everything a reader can give, and compares with earlier studies."""
     changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("tiny-nodule",)}

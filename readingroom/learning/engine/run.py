@@ -252,8 +252,9 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     augment, loss = resolve(recipe.augment), resolve(recipe.loss)
     if recipe.side_axis is not None and recipe.side_axis in getattr(augment, "flips", ()):
         raise BadInput(f"{recipe.augment} flips axis {recipe.side_axis}, which would turn left into right.")
-    five_d = next(iter(network.parameters())).ndim == 5
-    layout = torch.channels_last_3d if five_d else torch.contiguous_format
+    # Channels last halves the time of convolutions on a CPU.
+    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
+    layout = layouts.get(next(iter(network.parameters())).ndim, torch.contiguous_format)
     network = network.to(run.device, memory_format=layout).train()
     settings = recipe.optimiser
     optimiser = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
