@@ -166,8 +166,9 @@ class LungNoduleReader:
                 abstained=f"The lungs found hold {sum(sizes):.1f} l, outside {MIN_LITRES:g} to {MAX_LITRES:g}.",
                 seconds=seconds,
             )
-        grid, inside = lungs.working_grid(volume, whole.together)
-        away = domain.describe(grid.hu, lungs.refine(found.together, grid.origin, grid.hu.shape))
+        # Searched is what holds air: in fluid every edge would be a mark.
+        grid, inside = lungs.working_grid(volume, found.together)
+        away = domain.describe(grid.hu, inside)
         lap("grid", 0.3)
         unlike = domain.distance(self._domain, away)
         if unlike > self._domain["abstain_above"]:
