@@ -98,6 +98,9 @@ class Recipe(_Part):
     batch: int = Field(ge=1)
     optimiser: Optimiser
     threads: int = Field(default=2, ge=1)
+    """Of each network's training."""
+    at_once: int = Field(default=1, ge=1)
+    """Networks trained at one time, each by a process of its own (on a CPU)."""
     minutes: float = Field(default=60, gt=0)
     """Time budget of a whole training, searched settings apart."""
     opset: int = Field(default=17, ge=13)
@@ -112,8 +115,8 @@ class Recipe(_Part):
 
     @property
     def sha256(self) -> str:
-        """A hash of everything that changes the result; the time budget doesn't."""
-        return hashlib.sha256(self.model_dump_json(exclude={"minutes", "search"}).encode()).hexdigest()
+        """A hash of everything that changes the result; time budget and ``at_once`` don't."""
+        return hashlib.sha256(self.model_dump_json(exclude={"minutes", "search", "at_once"}).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _searched(self) -> "Recipe":

@@ -13,7 +13,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +25,7 @@ import numpy as np
 from readingroom.core.clock import monotonic, utc_now
 from readingroom.core.durable import write_durably
 from readingroom.core.errors import BadInput, ReadingRoomError
+from readingroom.learning.engine import at_once
 from readingroom.learning.engine.recipe import Recipe, resolve
 from readingroom.readers.training import Report, TrainingData
 
@@ -37,7 +38,9 @@ KEPT_EVERY_SECONDS = 20.0
 LOCK = "run.lock"
 HOLD_TRIES = 10
 PARITY_EXAMPLES = 64
-PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
+PREDICTED_VOXELS = 1 << 21
+"""At most so many of the input at one time, and 64 examples: what a network keeps of each is many times that."""
+PACKAGES = ("torch", "monai", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
 
 
 class OutOfTime(ReadingRoomError):
@@ -114,9 +117,15 @@ def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, res
 def _trained(run: Run, started: float) -> dict[str, Any]:
     """Train the networks of all folds, export them as one and finish."""
     recipe, report, facts = run.recipe, run.report, run.facts
-    for fold in range(recipe.folds):
+
+    def trained(fold: int, still: Callable[[], None] = lambda: None) -> "torch.nn.Module":
         told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
-        run.networks[fold] = _network(run, fold, started, told)
+        return _network(run, fold, started, told, still)
+
+    if recipe.at_once > 1 and run.device == "cpu":
+        at_once.each(trained, range(recipe.folds), recipe.at_once)  # their networks are in the folder now
+    for fold in range(recipe.folds):
+        run.networks[fold] = trained(fold)
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
     facts |= _export(run)
@@ -227,8 +236,12 @@ def train_one(run: Run, left_out: int) -> dict[str, float]:
     return judged
 
 
-def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn.Module":
-    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state."""
+def _network(
+    run: Run, left_out: int, started: float, told: Report, still: Callable[[], None] = lambda: None
+) -> "torch.nn.Module":
+    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state.
+
+    ``still`` is called every few steps and may raise: the state kept last stays."""
     torch, recipe = _torch(), run.recipe
     done, state = run.folder / f"fold-{left_out}.network", run.folder / f"fold-{left_out}.state"
     torch.manual_seed(_mixed(run.seed, left_out, -1))
@@ -291,6 +304,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
                 "parts": {name: round(value.item(), 5) for name, value in parts.items()}, "seconds": round(seconds, 1),
             })  # fmt: skip
             told(f"fold {left_out + 1} of {recipe.folds}, step {step} of {recipe.steps}", step / recipe.steps)
+            still()
         if monotonic() - last > KEPT_EVERY_SECONDS and step < recipe.steps:
             keep()
             last = monotonic()
@@ -311,11 +325,10 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     return network
 
 
-def predict(
-    network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.ndarray], batch: int = 64
-) -> dict[str, np.ndarray]:
+def predict(network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return outputs by name for whole arrays, batch by batch, without augmentation (``augment(arrays, None)``)."""
     torch = _torch()
+    batch = max(1, min(64, PREDICTED_VOXELS // arrays[recipe.network.input][0].size))
     augment = resolve(recipe.augment)
     made: list[tuple[np.ndarray, ...]] = []
     length = len(next(iter(arrays.values())))
@@ -363,11 +376,13 @@ def _export(run: Run) -> dict[str, Any]:
     )  # fmt: skip
     write_durably(run.folder / "network.onnx", buffer.getvalue())
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-    there = session.run(names, {recipe.network.input: image.numpy()})
     assert run.together is not None
-    with torch.no_grad():
-        here = [o.numpy() for o in run.together(image)]
-    worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
+    worst, some = 0.0, max(1, PREDICTED_VOXELS // image[0].numel())
+    for piece in image.split(some):
+        there = session.run(names, {recipe.network.input: piece.numpy()})
+        with torch.no_grad():
+            here = [o.numpy() for o in run.together(piece)]
+        worst = max(worst, *(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True)))
     if worst > recipe.parity:
         raise BadInput(
             f"The exported network differs from the trained one by {worst:g}; {recipe.parity:g} is let pass."
