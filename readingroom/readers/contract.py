@@ -31,6 +31,9 @@ class SeriesType(BaseModel):
     plane: str = ""
     """``axial``, ``coronal``, ``sagittal``, ``oblique``."""
     contrast: bool | None = None
+    sequence: str = ""
+    """Of MR: ``T1``, ``T1-post``, ``T2``, ``FLAIR``, ``T2*``, ``PD``, ``DWI``, ``perfusion``, ``angiography`` or empty:
+    unknown."""
     kernel: str = ""
     slice_thickness_mm: float | None = None
     confidence: float = Field(default=0.0, ge=0, le=1)

@@ -7,6 +7,7 @@ and the tracking identifiers stay the reader's: they say what the machine said, 
 import math
 import re
 
+from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -45,6 +46,7 @@ def give(session: Session, study_id: str, verdict: VerdictInput, actor: str) -> 
         raise NotFound("There is no such study.")
     _check_open(session, study, verdict.revision)
     finding_id, before, after, reading_id = _change(session, study, verdict)
+    said: BaseModel | None = verdict.context if verdict.kind == "context" else after
     last = session.scalar(select(func.max(VerdictRow.number)).where(VerdictRow.study_id == study_id)) or 0
     session.add(
         VerdictRow(
@@ -58,7 +60,7 @@ def give(session: Session, study_id: str, verdict: VerdictInput, actor: str) -> 
             shown_at=verdict.shown_at,
             decided_at=utc_now(),
             before=before.model_dump(mode="json") if before else None,
-            after=after.model_dump(mode="json") if after else None,
+            after=said.model_dump(mode="json") if said else None,
             reason_code=verdict.reason_code,
             reason_text=verdict.reason_text,
             reading_mode=verdict.reading_mode,
@@ -94,6 +96,10 @@ def _change(
 ) -> tuple[str, Finding | None, Finding | None, str | None]:
     """Return (finding id, before, after, reading id) of a verdict that holds."""
     if verdict.kind == "no-further-findings" or (verdict.kind == "withdraw" and not verdict.finding_id):
+        return "", None, None, None
+    if verdict.kind == "context":
+        if verdict.context is None:
+            raise BadInput("What is said of the patient is missing.", "Send it in 'context'.")
         return "", None, None, None
     present = {d.finding.id: d for d in decisions(session, study).findings}
     if verdict.kind == "add":

@@ -62,6 +62,7 @@ _ACTIONS: Final[tuple[tuple[str, AuditCode, str, str, str, str], ...]] = (
     ("verdict.add", _C.PATIENT_RECORD, "C", "", "actor", "added a finding"),
     ("verdict.withdraw", _C.PATIENT_RECORD, "U", "", "actor", "took a verdict back"),
     ("verdict.no-further-findings", _C.PATIENT_RECORD, "C", "", "actor", "said that there are no further findings"),
+    ("verdict.context", _C.PATIENT_RECORD, "C", "", "actor", "said what tables ask about the patient"),
     ("task-done", _C.PATIENT_RECORD, "U", "", "actor", "ticked off a task"),
     ("report.redraft", _C.PATIENT_RECORD, "U", "", "actor", "had the report drafted anew"),
     ("report.save", _C.PATIENT_RECORD, "U", "", "actor", "changed the report"),

@@ -257,17 +257,29 @@ export interface Study extends Omit<WorklistItem, "tasks" | "findings"> {
   findings: StudyFinding[];
   assessments: StudyAssessment[];
   no_further_findings: { by: string; at: string } | null;
+  context: { said: PatientContext; by: string; at: string } | null;
   tasks: Task[];
   can: string[];
   /** It is open through broken glass, until then. */
   glass_until: string | null;
 }
 
+/** What tables ask about patient and study that no image shows. null: nobody said. */
+export interface PatientContext {
+  screening: boolean | null;
+  risk: "low" | "high" | null;
+  known_cancer: boolean | null;
+  immunosuppressed: boolean | null;
+  infection: boolean;
+  prior_awaited: boolean;
+}
+
 export interface Verdict {
-  kind: "accept" | "edit" | "reject" | "add" | "withdraw" | "no-further-findings";
+  kind: "accept" | "edit" | "reject" | "add" | "withdraw" | "no-further-findings" | "context";
   reading_id?: number | string | null;
   finding_id?: string;
   after?: Finding;
+  context?: PatientContext;
   reason_code?: string;
   reason_text?: string;
   shown_at?: string;

@@ -5,6 +5,7 @@ import { DECISION_WORDS, duration, localTime, measurementText, percent, sideText
 import { code, sameCode } from "./codes";
 import { FindingDetails } from "./FindingDetails";
 import { StudyAssessments } from "./Assessments";
+import { PatientFacts } from "./PatientFacts";
 import { AddForm, EditForm, RejectForm } from "./FindingForms";
 import type { Review } from "./review";
 
@@ -70,6 +71,7 @@ export function FindingList({ study, review, busy }: { study: Study; review: Rev
         </div>
       )}
       <StudyAssessments study={study} />
+      <PatientFacts study={study} mayChange={mayJudge} busy={busy} onSaid={(context) => void review.sayContext(context)} />
       {mayJudge && (
         <div className="decisions">
           <button type="button" onClick={review.startAdd} disabled={busy} data-testid="finding-add">Add a finding <kbd>n</kbd></button>
