@@ -29,6 +29,9 @@ def test_our_own_codes_are_only_what_the_standard_has_none_for() -> None:
         "airway-subsegmental", "airway-central", "cyst", "cyst-thin", "cyst-thick", "cyst-multilocular",
         "solid-part-diameter", "diameter-change", "volume-change", "volume-doubling-time", "lung-rads", "fleischner",
         "rule-fired", "rule-facts", "rule-missing", "dominant-finding", "said-by-ai",
+        "hippocampus-anterior", "hippocampus-posterior", "hippocampus-asymmetry", "hippocampus-volume-left",
+        "hippocampus-volume-left-anterior", "hippocampus-volume-left-posterior", "hippocampus-volume-right",
+        "hippocampus-volume-right-anterior", "hippocampus-volume-right-posterior",
     } == OWN  # fmt: skip
     assert len({codes.code(name).value for name in OWN}) == len(OWN)
     # PS3.16 section 8.2: schemes that are not in the standard begin with 99.
