@@ -37,9 +37,9 @@ TOLD_EVERY = 20
 KEPT_EVERY_SECONDS = 20.0
 LOCK = "run.lock"
 HOLD_TRIES = 10
-PARITY_EXAMPLES = 64
-PREDICTED_VOXELS = 1 << 21
-"""At most so many of the input at one time, and 64 examples: what a network keeps of each is many times that."""
+MOST_EXAMPLES, MOST_VALUES = 64, 1 << 21
+"""Predicted at one time, and compared after export: so many examples, or values of the input. What a network keeps of
+each is many times that."""
 PACKAGES = ("torch", "monai", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
 
 
@@ -328,7 +328,7 @@ def _network(
 def predict(network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return outputs by name for whole arrays, batch by batch, without augmentation (``augment(arrays, None)``)."""
     torch = _torch()
-    batch = max(1, min(64, PREDICTED_VOXELS // arrays[recipe.network.input][0].size))
+    batch = _at_a_time(arrays[recipe.network.input][0])
     augment = resolve(recipe.augment)
     made: list[tuple[np.ndarray, ...]] = []
     length = len(next(iter(arrays.values())))
@@ -338,6 +338,10 @@ def predict(network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.nda
             image = torch.from_numpy(np.ascontiguousarray(plain[recipe.network.input]))
             made.append(tuple(o.numpy() for o in network(image)))
     return {name: np.concatenate([m[i] for m in made]) for i, name in enumerate(recipe.network.outputs)}
+
+
+def _at_a_time(example: np.ndarray) -> int:
+    return max(1, min(MOST_EXAMPLES, MOST_VALUES // example.size))
 
 
 def _mixed(seed: int, fold: int, step: int) -> int:
@@ -365,7 +369,8 @@ def _export(run: Run) -> dict[str, Any]:
     import onnxruntime
 
     recipe = run.recipe
-    picked = np.linspace(0, len(run.data) - 1, min(PARITY_EXAMPLES, len(run.data))).astype(int)
+    some = min(len(run.data), _at_a_time(run.data.arrays[recipe.network.input][0]))
+    picked = np.linspace(0, len(run.data) - 1, some).astype(int)
     plain = resolve(recipe.augment)({name: a[picked] for name, a in run.data.arrays.items()}, None)
     image = torch.from_numpy(np.ascontiguousarray(plain[recipe.network.input]))
     buffer = io.BytesIO()
@@ -377,12 +382,10 @@ def _export(run: Run) -> dict[str, Any]:
     write_durably(run.folder / "network.onnx", buffer.getvalue())
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
     assert run.together is not None
-    worst, some = 0.0, max(1, PREDICTED_VOXELS // image[0].numel())
-    for piece in image.split(some):
-        there = session.run(names, {recipe.network.input: piece.numpy()})
-        with torch.no_grad():
-            here = [o.numpy() for o in run.together(piece)]
-        worst = max(worst, *(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True)))
+    there = session.run(names, {recipe.network.input: image.numpy()})
+    with torch.no_grad():
+        here = [o.numpy() for o in run.together(image)]
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
     if worst > recipe.parity:
         raise BadInput(
             f"The exported network differs from the trained one by {worst:g}; {recipe.parity:g} is let pass."

@@ -71,6 +71,16 @@ def place(volume: Volume) -> Placed | None:
     start = _top_of_head(volume)
     if start is None:
         return None
+    # More threads would add the same numbers in another order each time.
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        return _placed(volume, start)
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def _placed(volume: Volume, start: np.ndarray) -> Placed:
     fixed, mask, near = _template()
     moving = _coarse(volume)
     best = min((_rigid(fixed, mask, moving, start, *one) for one in _STARTS), key=lambda pair: pair[1])[0]
@@ -171,7 +181,6 @@ def _top_of_head(volume: Volume) -> np.ndarray | None:
 
 def _method(fixed_mask: sitk.Image, share: float) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricFixedMask(fixed_mask)
     method.SetMetricSamplingStrategy(method.RANDOM)
