@@ -109,7 +109,8 @@ class ReadingOutput:
     """What ``read`` returns. Abstain by ``abstained`` = reason with no findings.
 
     ``segments`` and ``heat_maps`` are named by the findings that use them. A heat map is float32 0..1 on the box of
-    the segment of the same finding.
+    the segment of the same finding. Both lie on voxels of the series' Volume; an ``ImagePlace`` on pixels of an image
+    (``Volume.to_pixel`` gives it).
     """
 
     findings: tuple[Finding, ...] = ()

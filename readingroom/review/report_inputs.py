@@ -101,7 +101,8 @@ def _verdict(d: Decided, reading: ReadingRow) -> FindingVerdict:
 def nearest_image(finding: Finding, looked: Mapping[str, Any]) -> str:
     """Return the SOP Instance UID of the image a finding lies on; empty where that cannot be told.
 
-    ``looked``: what intake wrote of the series (``Series.quality``), with the volume's affine and slice order.
+    ``looked``: what intake wrote of the series (``Series.quality``), with the volume's affine and slice order, and the
+    slices' positions where they are uneven.
     """
     if isinstance(finding.place, ImagePlace):
         return finding.place.sop_instance_uid
@@ -110,6 +111,11 @@ def nearest_image(finding: Finding, looked: Mapping[str, Any]) -> str:
         return ""
     index = np.linalg.solve(np.array(affine, float), np.array([*finding.place.position_lps_mm, 1.0]))
     number = round(float(index[2]))
+    if positions := looked.get("slice_positions_mm"):
+        # Past a gap the affine counts steps, not images. In the gap there is none.
+        step = float(np.linalg.norm(np.array(affine, float)[:3, 2]))
+        away = np.abs(np.array(positions, float) - float(index[2]) * step)
+        number = int(away.argmin()) if away.min() <= step else -1
     return str(order[number]) if 0 <= number < len(order) else ""
 
 

@@ -25,6 +25,7 @@ from readingroom.review.model import VerdictInput
 from readingroom.review.reasons import check_reject_reason
 from readingroom.review.tables import VerdictRow
 from readingroom.worklist.items import SIGNED_STATES
+from readingroom.worklist.urgent.life import close_rejected
 
 LARGEST_COORDINATE_MM = 3000.0
 """No scanner's patient coordinates are larger."""
@@ -75,6 +76,9 @@ def give(session: Session, study_id: str, verdict: VerdictInput, actor: str) -> 
         detail={"finding": finding_id, "revision": study.revision},
     )
     session.flush()
+    if verdict.kind == "reject":
+        standing = decisions(session, study).findings
+        close_rejected(session, study_id, {d.finding.id for d in standing if d.decision == "rejected"}, actor)
 
 
 def _check_open(session: Session, study: Study, revision: int) -> None:

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from readingroom.imaging.series import read_series
 from readingroom.imaging.volume import Volume
 from readingroom.readers.lung_nodule.grid import resample
-from readingroom.readers.lung_nodule.lungs import find_lungs
+from readingroom.readers.lung_nodule.lungs import aerated_lungs
 
 
 def drawn(structures: Dataset, name: str, volume: Volume) -> np.ndarray:
@@ -37,7 +37,7 @@ def test_the_lungs_are_those_a_person_drew(shared_data: Path) -> None:
     structures = dcmread(folder / "rtstruct.dcm")
     person = {side: drawn(structures, f"Lung-{side}", volume) for side in ("Left", "Right")}
     grid = resample(volume, 2.0)
-    found = find_lungs(grid.hu, 2.0, top_first=float(volume.affine[2, 2]) < 0)
+    found = aerated_lungs(grid.hu, 2.0, top_first=float(volume.affine[2, 2]) < 0)
     assert not found.problem
     at = np.stack(np.meshgrid(*(np.arange(n) for n in grid.hu.shape), indexing="ij"), axis=-1)
     source = np.rint(grid.to_source(at)).astype(int)

@@ -143,6 +143,6 @@ def test_a_segment_of_one_voxel_still_has_measures() -> None:
 def test_no_lungs_in_a_block_of_tissue() -> None:
     block = np.full((60, 80, 80), -1000, np.int16)
     block[:, 10:70, 10:70] = 40
-    assert lungs.find_lungs(block, 2.0, top_first=True).problem
-    assert lungs.find_lungs(np.full((60, 80, 80), -1000, np.int16), 2.0, top_first=True).problem
+    assert lungs.aerated_lungs(block, 2.0, top_first=True).problem
+    assert lungs.aerated_lungs(np.full((60, 80, 80), -1000, np.int16), 2.0, top_first=True).problem
     assert not lungs.lungs_in_crop(np.full((40, 40, 40), 40, np.int16)).any()

@@ -76,14 +76,17 @@ def labels(cube: Cube, index: np.ndarray) -> np.ndarray:
 
 
 def read_background(folder: Path) -> Background | None:
-    """Return the CT in ``folder`` as background, None where there is none. Raises BadInput where it can't be used."""
+    """Return the CT in ``folder`` as background, None where there is none. Raises BadInput where it can't be used.
+
+    Negatives are drawn from aerated lung alone.
+    """
     files = sorted(folder.glob("*.dcm"))
     if not files:
         return None
     volume = read_series(files).volume
     if volume is None:
         raise BadInput(f"{folder.name} lies beside the data but gives no volume.")
-    both = lungs.find_lungs(resample(volume, 2.0).hu, 2.0, top_first=float(volume.affine[2, 2]) < 0)
+    both = lungs.aerated_lungs(resample(volume, 2.0).hu, 2.0, top_first=float(volume.affine[2, 2]) < 0)
     if both.problem:
         raise BadInput(f"In {folder.name} {both.problem}.")
     grid, inside = working_grid(volume, both.together)

@@ -1,7 +1,8 @@
 """Lungs by threshold and morphology: air inside the body, the trachea taken out, hollows at the pleura closed.
 
 Works on a grid of about 2 mm. Nodules on the pleura and vessels are inside the result, because each lung is closed with
-a ball of ``CLOSING_MM``. What it can't do: find a lung that holds no air (collapse, consolidation, effusion).
+a ball of ``CLOSING_MM``. What holds no air at the wall (consolidation, effusion) is found by ``dense``, which builds on
+this; training draws from aerated lung alone, so that what ``dense`` finds never moves the weights.
 """
 
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ class Lungs:
         return np.logical_or.reduce(self.masks)
 
 
-def find_lungs(hu: np.ndarray, step_mm: float, top_first: bool) -> Lungs:
-    """Return both lungs of a whole chest ``hu`` (slices, rows, columns), or what was found and the problem.
+def aerated_lungs(hu: np.ndarray, step_mm: float, top_first: bool) -> Lungs:
+    """Return both lungs, as far as they hold air, of a whole chest ``hu`` (slices, rows, columns), or what was found
+    and the problem. Training takes its negatives from these; use begins with them (``dense.whole_lungs``).
 
     ``top_first``: slice 0 is the one nearest the head.
     """
@@ -51,7 +53,7 @@ def find_lungs(hu: np.ndarray, step_mm: float, top_first: bool) -> Lungs:
         parts = [labels == n + 1 for n in large]
     else:
         parts = _split(labels == large[0] + 1, voxel_ml)
-    masks = tuple(_close(part, step_mm) for part in parts)
+    masks = tuple(close(part, step_mm) for part in parts)
     if len(masks) < 2:
         return Lungs(masks, "two lungs were not found")
     return Lungs((masks[0], masks[1] & ~masks[0]))
@@ -85,7 +87,7 @@ def lungs_in_crop(hu: np.ndarray, step_mm: float = 1.0) -> np.ndarray:
         # Room air is darker than any lung and has no vessels; small pockets are airways or noise.
         keep = (sizes >= 300 / step_mm**3) & (np.asarray(means) > -965)
         air = np.isin(labels, index[keep])
-    return _close(air, step_mm)
+    return close(air, step_mm)
 
 
 def _outside(air: np.ndarray) -> np.ndarray:
@@ -161,7 +163,7 @@ def _split(mask: np.ndarray, voxel_ml: float) -> list[np.ndarray]:
     return [mask]
 
 
-def _close(mask: np.ndarray, step_mm: float) -> np.ndarray:
+def close(mask: np.ndarray, step_mm: float) -> np.ndarray:
     """Close with a ball of CLOSING_MM and fill holes. Beyond the array's ends the mask goes on as it is at the edge."""
     if not mask.any():
         return mask

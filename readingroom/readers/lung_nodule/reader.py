@@ -28,6 +28,7 @@ from readingroom.readers.contract import Applicability, Progress, ReadingOutput,
 from readingroom.readers.lung_nodule import (
     candidates,
     characterise,
+    dense,
     detect,
     domain,
     explain,
@@ -39,7 +40,7 @@ from readingroom.readers.lung_nodule import (
     similar,
 )  # fmt: skip
 from readingroom.readers.lung_nodule.card import WEIGHTS
-from readingroom.readers.lung_nodule.grid import Grid, resample, slice_positions
+from readingroom.readers.lung_nodule.grid import Grid, slice_positions
 from readingroom.readers.registry import load_card
 
 HERE = Path(__file__).parent
@@ -91,7 +92,7 @@ class LungNoduleReader:
     def configuration_sha256(self) -> str:
         settings = (
             self.card.version, self._operating_point, MAX_SLICE_MM, MAX_GAP_MM, MIN_COVER_MM, MIN_LITRES, MAX_LITRES,
-            STEP_MM, lungs.AIR_HU, lungs.CLOSING_MM, candidates.SIGMAS, candidates.MIN_BLOB_HU,
+            STEP_MM, dense.settings(), lungs.AIR_HU, lungs.CLOSING_MM, candidates.SIGMAS, candidates.MIN_BLOB_HU,
             candidates.MIN_LAPLACE_HU, candidates.MAX_PER_LITRE, detect.LOOKED_PER_LITRE, detect.LOOKED_AT_LEAST,
             detect.APART_MM, detect.MOST, patches.WIDE_SIGMA, patches.WIDE_MM, patches.LOW_HU, patches.HIGH_HU,
             features.NAMES, characterise.SOLID_HU, characterise.CALCIFIED_HU, characterise.CALCIFIED_SHARE,
@@ -154,7 +155,8 @@ class LungNoduleReader:
             clock = monotonic()
             progress(step, fraction)
 
-        found = lungs.find_lungs(resample(volume, 2 * STEP_MM).hu, 2 * STEP_MM, _top_first(volume))
+        whole = dense.whole_lungs(volume, 2 * STEP_MM)
+        found = whole.aerated
         sizes = [detect.litres(m, 2 * STEP_MM) for m in found.masks]
         lap("lungs", 0.2)
         if found.problem:
@@ -164,8 +166,8 @@ class LungNoduleReader:
                 abstained=f"The lungs found hold {sum(sizes):.1f} l, outside {MIN_LITRES:g} to {MAX_LITRES:g}.",
                 seconds=seconds,
             )
-        grid, inside = lungs.working_grid(volume, found.together)
-        away = domain.describe(grid.hu, inside)
+        grid, inside = lungs.working_grid(volume, whole.together)
+        away = domain.describe(grid.hu, lungs.refine(found.together, grid.origin, grid.hu.shape))
         lap("grid", 0.3)
         unlike = domain.distance(self._domain, away)
         if unlike > self._domain["abstain_above"]:
@@ -174,18 +176,26 @@ class LungNoduleReader:
         marks = self.marks(grid.hu, inside)
         lap("candidates", 0.8)
         anatomy = look(volume) if marks else None
-        reported = [self._finding(n, mark, grid, series, volume, anatomy) for n, mark in enumerate(marks, 1)]
-        context = NoduleContext(age_years=request.context.age_years, incomplete=request.partial)
+        reported = [
+            self._finding(n, mark, grid, series, volume, anatomy, whole.said) for n, mark in enumerate(marks, 1)
+        ]
+        # Lung-RADS 0: part of the lungs cannot be evaluated.
+        context = NoduleContext(age_years=request.context.age_years, incomplete=request.partial or bool(whole.said))
         assessed = assess([r.finding for r in reported], context, request.priors)
         lap("findings", 1.0)
         statistics: dict[str, float | str] = {
             name: round(float(value), 4) for name, value in zip(domain.NAMES, away, strict=True)
         }
         statistics |= {"lung_litres": round(sum(sizes), 3), "candidates_reported": float(len(marks))}
+        statistics |= {f"dense_ml_{side}": whole.dense_ml.get(side, 0.0) for side in dense.SIDES}
         return ReadingOutput(
             findings=assessed.findings,
             segments={r.finding.segment: r.mask for r in reported},
             heat_maps={r.finding.evidence.heat_map: r.heat_map for r in reported},
+            study_measurements=tuple(
+                Measurement(code=code(f"airless-{side}"), value=ml, unit=code("ml"), method=dense.METHOD)
+                for side, ml in whole.dense_ml.items()
+            ),
             assessments=assessed.study,
             out_of_domain_score=round(unlike, 3),
             input_statistics=statistics,
@@ -200,6 +210,7 @@ class LungNoduleReader:
         series: TypedSeries,
         volume: Volume,
         anatomy: Anatomy | None,
+        limits: tuple[str, ...],
     ) -> "_Reported":
         source = measure.on_source(mark.segment, grid, volume.array.shape)
         axes = measure.axes_of(source, volume)
@@ -229,6 +240,7 @@ class LungNoduleReader:
                     "The heat map shows where the network found what speaks for a nodule, not where its edge is.",
                     "Impression of malignancy: how radiologists rated nodules like it, not a diagnosis.",
                     "Segment: the network's." if mark.segment.sure else "Segment: unsure, the network drew no edge.",
+                    *limits,
                 ),
             ),
             segment=name,
@@ -292,8 +304,3 @@ def _unfit(volume: Volume | None) -> str:
     if abs(float(normal[2])) < 0.9:
         return "The slices are not axial."
     return ""
-
-
-def _top_first(volume: Volume) -> bool:
-    """Whether slice 0 is the one nearest the head (LPS z rises towards it)."""
-    return float(volume.affine[2, 2]) < 0

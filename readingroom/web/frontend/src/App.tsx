@@ -13,6 +13,7 @@ import { AuditPage } from "./audit/AuditPage";
 import { CohortPage } from "./cohorts/CohortPage";
 import { CohortsPage } from "./cohorts/CohortsPage";
 import { Banner, Top } from "./components/Top";
+import { DayPage } from "./day/DayPage";
 import { ModelsPage } from "./models/ModelsPage";
 import { DriftPage } from "./drift/DriftPage";
 import { AccountPage } from "./pages/AccountPage";
@@ -26,6 +27,9 @@ import { WorklistPage } from "./pages/WorklistPage";
 import { auditStudyOf, cohortOf, driftOf, runOf, studyOf, usePath } from "./router";
 import { RunPage } from "./runs/RunPage";
 import { RunsPage } from "./runs/RunsPage";
+import { UrgentBanner } from "./urgent/UrgentBanner";
+import { UrgentPage } from "./urgent/UrgentPage";
+import { useUrgent, type Urgency } from "./urgent/useUrgent";
 
 const loadStudyPage = () => import("./study/StudyPage");
 const StudyPage = lazy(loadStudyPage);
@@ -41,6 +45,7 @@ export function App() {
   const [problem, setProblem] = useState(takeProblem);
   const [glass, setGlass] = useState(false);
   const alerts = useAlertCount(who.known ? who.account : null);
+  const urgency = useUrgent(who.known ? who.account : null);
 
   const ask = useCallback(() => {
     setError(null);
@@ -77,7 +82,8 @@ export function App() {
       )}
       {who.known && who.account && (
         <>
-          <Top account={who.account} path={path} alerts={alerts.open} onGlass={() => setGlass(true)} onSignOut={signOut} />
+          <Top account={who.account} path={path} counts={{ "/alerts": alerts.open, "/urgent": urgency.waiting }} onGlass={() => setGlass(true)} onSignOut={signOut} />
+          <UrgentBanner urgency={urgency} path={path} />
           {glass && <GlassDialog onOpened={() => setGlass(false)} onClose={() => setGlass(false)} />}
           {problem && (
             <div className="row problem">
@@ -85,17 +91,18 @@ export function App() {
               <button type="button" onClick={() => setProblem(null)}>Close</button>
             </div>
           )}
-          <Page path={path} account={who.account} about={about} onAccountChanged={ask} onAlertSeen={alerts.again} />
+          <Page path={path} account={who.account} about={about} urgency={urgency} onAccountChanged={ask} onAlertSeen={alerts.again} />
         </>
       )}
     </div>
   );
 }
 
-function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
+function Page({ path, account, about, urgency, onAccountChanged, onAlertSeen }: {
   path: string;
   account: Account;
   about: About | null;
+  urgency: Urgency;
   onAccountChanged: () => void;
   onAlertSeen: () => void;
 }) {
@@ -121,6 +128,10 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
   switch (path) {
     case "/":
       return <WorklistPage account={account} about={about} />;
+    case "/urgent":
+      return <UrgentPage urgency={urgency} />;
+    case "/simulated-day":
+      return <DayPage />;
     case "/readers":
       return <ReadersPage />;
     case "/cohorts":

@@ -1,5 +1,6 @@
 // Addresses of the pages: `/`, `/study/{study_id}`, `/readers`, `/quarantine`, `/system`, `/account`, `/set-up`,
 // `/accounts`, `/projects`, `/alerts`, `/cohorts`, `/cohorts/{cohort_id}`, `/models`, `/runs`, `/runs/{run_id}`, `/drift`, `/drift/{watch_id}`,
+// `/urgent`, `/simulated-day`.
 
 import { useSyncExternalStore } from "react";
 

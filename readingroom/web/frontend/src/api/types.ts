@@ -149,6 +149,16 @@ export interface Patient {
 
 export type ReportState = "none" | "draft" | "final" | "written";
 
+export type UrgentState = "raised" | "shown" | "escalated" | "acknowledged" | "closed";
+
+/** Where the most urgent open alert of a study stands. */
+export interface UrgentMark {
+  alert_id: string;
+  finding: string;
+  state: UrgentState;
+  acknowledged_by: string;
+}
+
 export interface WorklistItem {
   study_id: string;
   patient: Patient;
@@ -176,6 +186,7 @@ export interface WorklistItem {
   };
   report_state: ReportState;
   tasks: number;
+  urgent: UrgentMark | null;
   received_at: string;
   age_seconds: number;
 }
@@ -249,7 +260,7 @@ export interface Task {
   created_at: string;
 }
 
-export interface Study extends Omit<WorklistItem, "tasks" | "findings"> {
+export interface Study extends Omit<WorklistItem, "tasks" | "findings" | "urgent"> {
   StudyInstanceUID: string;
   flags: Flag[];
   series: StudySeries[];
