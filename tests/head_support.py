@@ -96,19 +96,9 @@ def write_dicom(
         meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Simulated^Head", "SIM-HEAD", "", ""
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
-        ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = (
-            "20260101",
-            "",
-            "",
-            "",
-            "",
-        )
-        ds.Modality, ds.Manufacturer, ds.StudyDescription, ds.SeriesDescription = (
-            "MR",
-            "made up",
-            "SIMULATED",
-            description,
-        )
+        ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = "20260101", *4 * ("",)
+        ds.Modality, ds.Manufacturer, ds.StudyDescription = "MR", "made up", "SIMULATED"
+        ds.SeriesDescription = description
         ds.BodyPartExamined, ds.PatientPosition, ds.SeriesNumber, ds.InstanceNumber = body_part, position, 1, number
         ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.MRAcquisitionType = "GR", "MP", "", "3D"
         ds.RepetitionTime, ds.EchoTime, ds.InversionTime, ds.EchoTrainLength = "2300", "2.9", "900", "1"

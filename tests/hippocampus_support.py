@@ -14,6 +14,8 @@ from readingroom.readers.hippocampus import card
 from readingroom.readers.hippocampus.crops import SHAPE
 from readingroom.readers.hippocampus.reader import HippocampusReader
 
+DRAWN = "hippocampus-drawn"
+"""Its name where it is installed beside the real one."""
 FOLDER_VARIABLE = "HIPPOCAMPUS_TEST_FOLDER"
 RADII = (7.5, 18.5, 8.5)
 """Of the body drawn in the middle of every crop, voxels along R, A, S; its front half is anterior."""
@@ -33,8 +35,11 @@ def body() -> np.ndarray:
     return np.where(inside.sum(axis=0) <= 1, np.where(index[1] > 0, 1, 2), 0).astype(np.uint8)
 
 
-def make_folder(folder: Path, *, features: float = 0.0) -> Path:
-    """Write card and weights. ``features``: what the network says of every crop; far from 0 is out of its domain."""
+def make_folder(folder: Path, *, name: str = "hippocampus", features: float = 0.0) -> Path:
+    """Write card and weights. ``name``: the reader's on its card.
+
+    ``features``: what the network says of every crop; far from 0 is out of its domain.
+    """
     weights = folder / "weights"
     weights.mkdir(parents=True)
     labels = body()
@@ -73,4 +78,6 @@ def make_folder(folder: Path, *, features: float = 0.0) -> Path:
     for name, value in written.items():
         (weights / name).write_text(json.dumps(value))
     card.write(folder / "card.yaml", weights, None)
+    text = (folder / "card.yaml").read_text("utf-8")
+    (folder / "card.yaml").write_text(text.replace("name: hippocampus\n", f"name: {name}\n"), "utf-8")
     return folder

@@ -124,6 +124,8 @@ class Recipe(_Part):
         unknown = set(self.search.space) - known if self.search else set()
         if unknown:
             raise ValueError(f"nothing is called {', '.join(sorted(unknown))} that could be searched")
+        if self.at_once > 1 and self.threads > 1:
+            raise ValueError("networks trained at one time have one thread each: threads do not outlive a fork")
         if self.search and self.search.fold >= self.folds:
             raise ValueError("the fold to search on is not one of the folds")
         return self
