@@ -1,14 +1,16 @@
 """Urgent alerts and the simulated day by API: who is told of what, acknowledging, signing, bounds."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from urgent_support import PLANTED, add_study, alerts, finding, read
 from web_support import Site
 
-from readingroom.access.tables import Project
+from readingroom.access.tables import Project, WebSession
 from readingroom.archive.tables import Study
+from readingroom.core.clock import utc_now
 from readingroom.core.permissions import Role
 from readingroom.worklist.urgent.tables import UrgentEvent
 
@@ -104,6 +106,23 @@ def test_signing_ends_it(site: Site, raised: str) -> None:
     (line,) = client.get(f"{URGENT}?everything=true").json()["items"]
     assert (line["state"], line["closed_why"]) == ("closed", "signed")
     assert line["times"]["signed"]
+
+
+def test_asking_for_alerts_keeps_no_session_open(site: Site) -> None:
+    """The page asks all the time, on a screen that nobody is at as well."""
+    client = site.signed_in(Role.RADIOLOGIST)
+    past = utc_now() - timedelta(minutes=30)
+
+    def seen() -> datetime:
+        with site.database.read() as session:
+            return session.scalars(select(WebSession.seen_at)).one()
+
+    with site.database.write() as session:
+        session.execute(update(WebSession).values(seen_at=past))
+    assert client.get(URGENT).status_code == 200
+    assert seen() == past
+    assert client.get("/api/v1/readers").status_code == 200
+    assert seen() > past
 
 
 # The simulated day

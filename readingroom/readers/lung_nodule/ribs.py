@@ -11,14 +11,16 @@ import numpy as np
 from scipy import ndimage
 
 DIRECTIONS = 240
-BONE_HU = 200
+BONE_HU = 150
 MIN_BONE_ML = 1.2
 """Smaller specks are noise or lime."""
-REACH_MM = 16.0
+REACH_MM = 10.0
 """Bone that lies so much further out than aerated lung is no rib: a scapula."""
 BACK_MM = 12.0
-PASSES_MM = ((20.0, 20.0), (12.0, 10.0), (8.0, 10.0))
+PASSES_MM = ((10.0, 20.0), (8.0, 10.0), (6.0, 10.0))
 """How far beyond the surface found so far bone still counts, and how wide (height) the mean is; pass by pass."""
+FAINT = 0.005
+"""Less weight than this is no knowledge of the surface there."""
 ACROSS = 3.0
 """Width of the mean over directions, steps of 1.5 degrees."""
 
@@ -61,7 +63,7 @@ class RibCage:
 
 def settings() -> tuple[object, ...]:
     """All that changes the surface."""
-    return DIRECTIONS, BONE_HU, MIN_BONE_ML, REACH_MM, BACK_MM, PASSES_MM, ACROSS
+    return DIRECTIONS, BONE_HU, MIN_BONE_ML, REACH_MM, BACK_MM, PASSES_MM, FAINT, ACROSS
 
 
 def degrees_from_back() -> np.ndarray:
@@ -83,9 +85,9 @@ def find_ribs(soft: np.ndarray, aerated: np.ndarray, step_mm: float) -> RibCage:
     reach = REACH_MM / step_mm
     seen = _first(on_bone, np.where(lung > 0, lung, count).astype(np.float32))
     trusted = (seen > 0) & (seen - lung < reach)
+    radius, known = _mean(seen, trusted, 30.0 / step_mm, ACROSS + 1)
     # A side without air is taken to be shaped like the other, to begin with.
-    mirrored = seen[:, ::-1]
-    radius, _ = _mean(np.where(trusted, seen, mirrored), trusted | trusted[:, ::-1], 30.0 / step_mm, ACROSS + 1)
+    radius = np.where(known > FAINT, radius, radius[:, ::-1])
     sure = np.zeros_like(radius)
     for beyond, height in PASSES_MM:
         seen = _first(on_bone, np.maximum(radius - BACK_MM / step_mm, lung))

@@ -1,0 +1,1 @@
+"""Head CT in the emergency room: what must be seen first."""
