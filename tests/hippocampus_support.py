@@ -75,8 +75,8 @@ def make_folder(folder: Path, *, name: str = "hippocampus", features: float = 0.
     }  # fmt: skip
     written = {"calibration.json": {"anterior": 0.0, "posterior": 0.0}, "domain.json": domain.model_dump(),
                "training.json": log}  # fmt: skip
-    for name, value in written.items():
-        (weights / name).write_text(json.dumps(value))
+    for file, value in written.items():
+        (weights / file).write_text(json.dumps(value))
     card.write(folder / "card.yaml", weights, None)
     text = (folder / "card.yaml").read_text("utf-8")
     (folder / "card.yaml").write_text(text.replace("name: hippocampus\n", f"name: {name}\n"), "utf-8")
