@@ -1,116 +1,104 @@
-"""A constructed head: the MNI template's brain with a skull and a scalp around it, turned, scaled and moved by a known
-transform, with noise and an uneven coil, as a volume or as DICOM. No patient: level 0."""
+"""A head made of formulas, as a DICOM CT: scalp, skull, brain with ventricles, a falx, and a bleed where one is asked
+for. Good for geometry and workflow; nothing measured on it says how well a reader works on patients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 from scipy import ndimage
-from scipy.spatial.transform import Rotation
+from support import make_ct_slice
 
-from readingroom.imaging.nifti import read_nifti
-from readingroom.imaging.volume import Volume
-from readingroom.readers.hippocampus.head import template_path
-
-MIDDLE = np.array([0.0, 18.0, 10.0])
-TEMPLATE_ORIGIN_RAS = np.array([-98.0, -134.0, -72.0])
+PIXEL_MM, SLICE_MM, SIZE = 1.0, 5.0, 256
+CENTRE = (127.5, 127.5)
 
 
-@dataclass(frozen=True, eq=False)
-class Head:
-    """``to_head``: template LPS mm -> this head's LPS mm, as it was constructed."""
+@dataclass(frozen=True)
+class Bleed:
+    """A ball of blood: its middle in LPS mm (x to the left, y to the back, z up from the lowest slice)."""
 
-    volume: Volume
-    to_head: np.ndarray
-
-    def at(self, template_lps_mm: Sequence[float]) -> np.ndarray:
-        return np.asarray(self.to_head[:3, :3] @ np.array(template_lps_mm) + self.to_head[:3, 3])
+    lps_mm: tuple[float, float, float]
+    radius_mm: float = 16.0
+    hu: float = 70.0
 
 
-@cache
-def _template() -> np.ndarray:
-    """uint8, axes growing to R, A and S, 1 mm; dark skull and bright scalp around the brain."""
-    brain = read_nifti(template_path())
-    away = ndimage.distance_transform_edt(brain[::2, ::2, ::2] == 0) * 2
-    far = np.repeat(np.repeat(np.repeat(away, 2, 0), 2, 1), 2, 2)[tuple(slice(0, n) for n in brain.shape)]
-    whole = brain.copy()
-    whole[(far > 2) & (far <= 6)] = 15
-    whole[(far > 6) & (far <= 12)] = 180
-    return whole
+def head_hu(slices: int = 28, bleed: Bleed | None = None, seed: int = 1) -> np.ndarray:
+    """Return HU int16 ``(slices, 256, 256)``, the lowest slice first, the face at row 0, the patient's right at
+    column 0."""
+    z, y, x = (np.arange(n) for n in (slices, SIZE, SIZE))
+    z_mm = z[:, None, None] * SLICE_MM
+    y_mm, x_mm = (y[None, :, None] - CENTRE[0]) * PIXEL_MM, (x[None, None, :] - CENTRE[1]) * PIXEL_MM
+    # An ellipsoid whose middle lies at a third of the height; the neck goes on below as a cylinder.
+    middle, tall = 45.0, SLICE_MM * slices - 45.0
+    up = np.clip((z_mm - middle) / tall, 0, 0.995)
+    wide = np.sqrt(1 - up**2)
+
+    def within(shrunk_mm: float) -> np.ndarray:
+        return np.asarray((x_mm / (76 * wide - shrunk_mm)) ** 2 + (y_mm / (95 * wide - shrunk_mm)) ** 2 < 1)
+
+    hu = np.full((slices, SIZE, SIZE), -1000.0, np.float32)
+    hu[within(0)] = 45
+    hu[within(5)] = 900
+    inside = within(13)
+    hu[inside] = 33
+    for side in (-1, 1):
+        ventricle = ((x_mm - side * 12) / 6) ** 2 + (y_mm / 28) ** 2 + ((z_mm - 70) / 14) ** 2 < 1
+        hu[inside & ventricle] = 6
+    hu[inside & (np.abs(x_mm) < 1) & (z_mm > 80)] = 48
+    if bleed is not None:
+        bx, by, bz = bleed.lps_mm
+        ball = (x_mm - bx) ** 2 + (y_mm - by) ** 2 + (z_mm - bz) ** 2 < bleed.radius_mm**2
+        hu[inside & ball] = bleed.hu
+    hu = ndimage.gaussian_filter(hu, (0, 0.7, 0.7))
+    hu += np.random.default_rng(seed).normal(0, 4, hu.shape).astype(np.float32)
+    return np.clip(np.rint(hu), -1024, 2000).astype(np.int16)
 
 
-def head(
-    degrees: Sequence[float] = (0, 0, 0), scale: Sequence[float] = (1, 1, 1), shift_mm: Sequence[float] = (0, 0, 0),
-    *, noise: float = 6.0, uneven: float = 0.2, step_mm: Sequence[float] = (1.5, 1.2, 1.2), seed: int = 0,
-) -> Head:  # fmt: skip
-    """``step_mm``: distance of slices, rows, columns. Axial slices from the feet; ``noise`` in grey levels of 255."""
-    matrix = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() @ np.diag(scale)
-    to_head = np.eye(4)
-    to_head[:3, :3], to_head[:3, 3] = matrix, MIDDLE + np.array(shift_mm) - matrix @ MIDDLE
-    count = [round(mm / step) for mm, step in zip((195, 230, 190), step_mm, strict=True)]
-    affine = np.diag([step_mm[2], step_mm[1], step_mm[0], 1.0])
-    affine[:3, 3] = np.array([-95.0, -97.0, -80.0]) + np.array(shift_mm)
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in count), indexing="ij"), axis=-1)[..., ::-1]
-    lps = index @ affine[:3, :3].T + affine[:3, 3]
-    inverse = np.linalg.inv(to_head)
-    ras = (lps @ inverse[:3, :3].T + inverse[:3, 3]) * np.array([-1.0, -1.0, 1.0])
-    values = ndimage.map_coordinates(_template(), np.moveaxis(ras - TEMPLATE_ORIGIN_RAS, -1, 0), order=1)
-    values = values * np.exp(uneven * (np.sin(lps[..., 0] / 90 + 1) + lps[..., 2] / 100))
-    values = values + np.random.default_rng(seed).normal(0, noise, values.shape)
-    return Head(volume_of(np.clip(3 * values, 0, 3000).astype(np.int16), affine), to_head)
+def head_series(hu: np.ndarray, flip: tuple[bool, bool, bool] = (False, False, False), **attributes: object) -> list[
+    Dataset
+]:  # fmt: skip
+    """HU as DICOM slices. ``flip``: slices, rows, columns stored the other way round, coordinates staying right."""
+    study, series = generate_uid(), generate_uid()
+    half = (SIZE - 1) / 2 * PIXEL_MM
+    orientation = [-1 if flip[2] else 1, 0, 0, 0, -1 if flip[1] else 1, 0]
+    corner = [half if flip[2] else -half, half if flip[1] else -half]
+    said = {
+        "StudyDescription": "CT head", "SeriesDescription": "Head native", "BodyPartExamined": "HEAD",
+        "ImageOrientationPatient": orientation, "PixelSpacing": [PIXEL_MM, PIXEL_MM], "SliceThickness": SLICE_MM,
+        "ConvolutionKernel": "H31s", **attributes,
+    }  # fmt: skip
+    order = range(len(hu))[::-1] if flip[0] else range(len(hu))
+    made = []
+    for number, k in enumerate(order):
+        pixels = hu[k, :: -1 if flip[1] else 1, :: -1 if flip[2] else 1] + 1024
+        made.append(
+            make_ct_slice(
+                study_uid=study, series_uid=series, number=number + 1, z_mm=k * SLICE_MM, rows=SIZE, columns=SIZE,
+                pixels=pixels, **(said | {"ImagePositionPatient": [*corner, k * SLICE_MM]}),
+            )
+        )  # fmt: skip
+    return made
 
 
-def volume_of(array: np.ndarray, affine: np.ndarray) -> Volume:
-    uids = tuple(f"1.2.3.{k}" for k in range(len(array)))
-    return Volume(array, affine, "1.2", "1.3", "1.4", "MR", "arbitrary", uids, (1,) * len(array))
+def of_windowed(brain: np.ndarray) -> np.ndarray:
+    """HU that the brain window shows as these greys ``(n, 256, 256)``: what is white is bone, what is black is air
+    where it reaches the edge of the image, else fat."""
+    hu = brain.astype(np.float32) / 255 * 120 - 20
+    hu[brain == 255] = 900
+    for grey, one in zip(brain, hu, strict=True):
+        black, _ = ndimage.label(np.pad(grey < 4, 1, constant_values=True))
+        black = black[1:-1, 1:-1]
+        one[black > 0] = -100
+        one[black == 1] = -1000
+    return np.rint(hu).astype(np.int16)
 
 
-def write_dicom(
-    folder: Path, made: Head, *, position: str = "HFS", mirrored_rows: bool = False, from_the_head: bool = False,
-    description: str = "SIMULATED T1 MPRAGE", body_part: str = "HEAD",
-) -> tuple[str, list[Path]]:  # fmt: skip
-    """Write the head as an MR series, one file a slice; return its SeriesInstanceUID and the files.
-
-    ``mirrored_rows``: rows stored from the patient's left to the right; ``from_the_head``: the first file is the
-    uppermost slice. Places in the patient are right either way.
-    """
+def save(folder: Path, made: Sequence[Dataset]) -> list[Path]:
+    """Write slices as files."""
     folder.mkdir(parents=True, exist_ok=True)
-    volume, study, series, frame = made.volume, generate_uid(), generate_uid(), generate_uid()
-    array, affine = volume.array, volume.affine.copy()
-    if mirrored_rows:
-        array = array[:, :, ::-1]
-        affine[:3, 3] += affine[:3, 0] * (array.shape[2] - 1)
-        affine[:3, 0] *= -1
-    order = range(len(array))[::-1] if from_the_head else range(len(array))
-    files = []
-    for number, k in enumerate(order, 1):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
-        ds = Dataset()
-        ds.file_meta = meta
-        ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, generate_uid()
-        meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-        ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Simulated^Head", "SIM-HEAD", "", ""
-        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
-        ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.StudyID, ds.ReferringPhysicianName = "20260101", *4 * ("",)
-        ds.Modality, ds.Manufacturer, ds.StudyDescription = "MR", "made up", "SIMULATED"
-        ds.SeriesDescription = description
-        ds.BodyPartExamined, ds.PatientPosition, ds.SeriesNumber, ds.InstanceNumber = body_part, position, 1, number
-        ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.MRAcquisitionType = "GR", "MP", "", "3D"
-        ds.RepetitionTime, ds.EchoTime, ds.InversionTime, ds.EchoTrainLength = "2300", "2.9", "900", "1"
-        ds.ImageType = ["ORIGINAL", "PRIMARY", "M"]
-        ds.Rows, ds.Columns = array.shape[1:]
-        ds.PixelSpacing = [float(v) for v in volume.spacing_mm[1:]]
-        ds.SliceThickness = volume.spacing_mm[0]
-        ds.ImageOrientationPatient = [*(affine[:3, 0] / volume.spacing_mm[2]), *(affine[:3, 1] / volume.spacing_mm[1])]
-        ds.ImagePositionPatient = [round(float(v), 4) for v in affine[:3, 3] + affine[:3, 2] * k]
-        ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 1
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
-        ds.PixelData = np.ascontiguousarray(array[k], "<i2").tobytes()
-        files.append(folder / f"IM{number:04}.dcm")
-        ds.save_as(files[-1], enforce_file_format=True)
-    return series, files
+    paths = [folder / f"{n:03}.dcm" for n in range(len(made))]
+    for path, ds in zip(paths, made, strict=True):
+        ds.save_as(path, enforce_file_format=True)
+    return paths

@@ -65,6 +65,8 @@ class TypedSeries:
     problems: tuple[SeriesProblem, ...] = ()
     quality: Mapping[str, float | str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Of a structured report: its numbers by ``SCHEME CodeValue`` of what was measured, in the unit it was given in."""
 
 
 class PriorReading(BaseModel):

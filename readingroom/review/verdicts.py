@@ -29,6 +29,8 @@ from readingroom.worklist.urgent.life import close_rejected
 
 LARGEST_COORDINATE_MM = 3000.0
 """No scanner's patient coordinates are larger."""
+SIZES = ("mm", "mm2", "mm3", "mL")
+"""Units of what is larger than nothing."""
 LARGEST_AXIS_MM = 500.0
 _ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 SIDE_MAY_CHANGE_MM = 15.0
@@ -213,7 +215,7 @@ def _check_finding(session: Session, study: Study, finding: Finding) -> None:
         if not 0 < length <= LARGEST_AXIS_MM:
             raise BadInput(f"An axis of {length:.1f} mm is not possible.", f"0 to {LARGEST_AXIS_MM:.0f} mm.")
     for measurement in finding.measurements:
-        if not math.isfinite(measurement.value) or (measurement.unit.value in ("mm", "mm3") and measurement.value <= 0):
+        if not math.isfinite(measurement.value) or (measurement.unit.value in SIZES and measurement.value <= 0):
             raise BadInput(f"{measurement.code.meaning} has an impossible value.")
     if finding.series_instance_uid:
         owner = session.scalar(select(Series.study_id).where(Series.SeriesInstanceUID == finding.series_instance_uid))

@@ -32,6 +32,7 @@ from readingroom.web import (
     routes_health,
     routes_import,
     routes_models,
+    routes_norms,
     routes_oidc,
     routes_report,
     routes_runs,
@@ -93,6 +94,8 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
     for routes in (
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
         *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
+        *(routes_access, routes_admin, routes_audit),
+        *(routes_cohorts, routes_runs, routes_models, routes_drift, routes_norms),
         *(routes_urgent, routes_access, routes_admin, routes_audit),
         *(routes_cohorts, routes_runs, routes_models, routes_drift, routes_simulated_day),
     ):

@@ -114,6 +114,7 @@ def test_a_positive_rises_and_rings(
     send(tool, house, tmp_path / "positive", head_ct(100, bleeds=True))
     alert = page.get_by_test_id("urgent-alert")
     expect(alert).to_contain_text("Urgent: intracranial hemorrhage, probability 0.91", timeout=120_000)
+    expect(alert).to_contain_text("Simulated: CT head")
     expect(alert).to_contain_text("tiny-bleed")
     expect(page.get_by_test_id("urgent-banner")).to_have_attribute("aria-live", "assertive")
     expect(page.get_by_test_id("urgent-count")).to_have_text("1")
@@ -165,8 +166,8 @@ def test_a_positive_rises_and_rings(
 
     (body,) = pager[1]
     said = json.loads(body)
-    assert (said["finding"], said["step"]) == ("Intracranial hemorrhage", 0)
-    assert not [word for word in ("Simulated", "HEAD-100", "H100") if word in body.decode()]
+    assert (said["finding"], said["step"], said["simulated"]) == ("Intracranial hemorrhage", 0, True)
+    assert not [word for word in ("Simulated^", "HEAD-100", "H100") if word in body.decode()]
     with house.database.read() as session:
         study = session.scalars(select(Study).where(Study.AccessionNumber == "H100")).one()
         read = session.scalars(select(ReadingRow.state).where(ReadingRow.study_id == study.id)).all()

@@ -58,6 +58,8 @@ def test_it_learns_and_says_all_about_itself(trained: Path) -> None:
     assert all(line["validation"]["accuracy"] > 0.9 for line in validated)  # type: ignore[index]
     assert facts["onnx_largest_difference"] < 1e-4
     assert str(trained.parent) not in (trained / "run.json").read_text("utf-8")
+    assert facts["files"]["network.onnx"] == weights(trained)
+    assert "run.json" not in facts["files"]
 
 
 def test_what_is_exported_answers_as_trained(trained: Path) -> None:
@@ -150,8 +152,11 @@ def test_the_budget_is_kept_and_the_rest_done_later(trained: Path, tmp_path: Pat
     with pytest.raises(OutOfTime, match="--resume"):
         train(short, tmp_path, tmp_path / "run", 7, ignore)
     assert (tmp_path / "run" / "fold-0.state").exists()
-    train(recipe(), tmp_path, tmp_path / "run", 7, ignore, resume=True)
+    # The budget and the name of the version change nothing that is learnt.
+    train(recipe(version="1.0.1"), tmp_path, tmp_path / "run", 7, ignore, resume=True)
     assert weights(tmp_path / "run") == weights(trained)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    assert (facts["reader_version"], len(facts["earlier_commits"])) == ("1.0.1", 1)
 
 
 def test_a_search_keeps_every_trial_and_takes_the_best(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from head_support import Head, head, volume_of
+from mr_head_support import Head, head, volume_of
 
 from readingroom.imaging.volume import Volume
 from readingroom.readers.hippocampus import limits, sides

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from head_support import Head, head, write_dicom
 from hippocampus_support import body, make_folder
+from mr_head_support import Head, head, write_dicom
 
 from readingroom.core.errors import BadInput
 from readingroom.findings.codes import code

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from head_support import head, write_dicom
+from mr_head_support import head, write_dicom
 
 from readingroom.evaluation.leaks import check_no_leak
 from readingroom.findings.model import ReaderState

@@ -169,9 +169,24 @@ def story(rooms: Rooms) -> Story:
 
 
 @pytest.fixture
+def open_story() -> Callable[[Rooms], Story]:
+    """A story in rooms that a test opened itself."""
+    return Story
+
+
+@pytest.fixture
 def nodule_story(settings: Settings, sqlite_database: Database, with_tiny: None) -> Iterator[Story]:
     """A story with the test reader that gives everything a reader can give, and compares with earlier studies."""
     changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("tiny-nodule",)}
+    opened = Rooms.open(settings.model_copy(update=changes))
+    yield Story(opened)
+    opened.database.close()
+
+
+@pytest.fixture
+def norms_story(settings: Settings, sqlite_database: Database) -> Iterator[Story]:
+    """A story with the reader of FreeSurfer's measures alone."""
+    changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("alzheimer",)}
     opened = Rooms.open(settings.model_copy(update=changes))
     yield Story(opened)
     opened.database.close()
@@ -199,5 +214,14 @@ def hippocampus_story(
         "reader_environment": (FOLDER_VARIABLE,), "reader_timeout_seconds": 240.0,
     }  # fmt: skip
     opened = Rooms.open(settings.model_copy(update=changes))
+    yield Story(opened)
+    opened.database.close()
+
+
+@pytest.fixture
+def brain_story(settings: Settings, sqlite_database: Database) -> Iterator[Story]:
+    """A story with the reader of brain tumours."""
+    changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("glioma",)}
+    opened = Rooms.open(settings.model_copy(update=changes | {"reader_timeout_seconds": 300.0}))
     yield Story(opened)
     opened.database.close()

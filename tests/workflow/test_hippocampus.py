@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from head_support import head, write_dicom
 from hippocampus_support import DRAWN, body
+from mr_head_support import head, write_dicom
 from pydicom import dcmread
 from sqlalchemy import select
 

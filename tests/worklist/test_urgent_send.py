@@ -202,7 +202,7 @@ def test_webhook_is_signed_and_tried_again(
     (alert,) = alerts(database, study)
     assert said == {
         "kind": "urgent-finding", "message": row.id, "alert": alert.id, "finding": "Intracranial hemorrhage",
-        "reader": "tiny", "raised_at": alert.raised_at.isoformat(), "step": 0,
+        "reader": "tiny", "raised_at": alert.raised_at.isoformat(), "step": 0, "simulated": False,
         "study": f"https://reading.example/study/{study}", "notice": "Research use only. Not cleared for clinical use.",
     }  # fmt: skip
     at = headers["x-reading-room-signature"].partition(",")[0].removeprefix("t=")

@@ -1,1 +1,1 @@
-"""Head CT in the emergency room: what must be seen first."""
+"""The reader ``head-ct-triage``: bleeding and its types, midline shift, fracture in shadow."""

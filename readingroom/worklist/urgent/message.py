@@ -29,6 +29,8 @@ class Message:
     raised_at: datetime
     step: int
     link: str
+    simulated: bool
+    """The study is made up: nobody is in danger."""
 
 
 def link_to(web_address: str, study_id: str) -> str:
@@ -46,6 +48,7 @@ def as_json(message: Message) -> bytes:
         "reader": message.reader,
         "raised_at": message.raised_at.isoformat(),
         "step": message.step,
+        "simulated": message.simulated,
         "study": message.link,
         "notice": NOTICE,
     }
@@ -68,10 +71,11 @@ def as_mail(message: Message, *, sender: str, to: str, zone: str, now: datetime)
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = f"<{message.id}@{sender.partition('@')[2]}>"
     waiting = "" if message.step == 0 else " (nobody has acknowledged it)"
-    mail["Subject"] = f"Urgent finding: {message.finding}{waiting}"
+    made_up = "Simulated: " if message.simulated else ""
+    mail["Subject"] = f"{made_up}Urgent finding: {message.finding}{waiting}"
     raised = message.raised_at.astimezone(ZoneInfo(zone))
     mail.set_content(
-        f"A reader reports {message.finding}.\n\n"
+        f"{made_up}A reader reports {message.finding}.\n\n"
         f"Reader: {message.reader}\nRaised: {raised:%Y-%m-%d %H:%M} ({zone}){waiting}\nStudy: {message.link}\n\n"
         f"Open the study, look at it, and acknowledge the alert there.\n\n{NOTICE}\n"
     )

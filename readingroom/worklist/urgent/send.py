@@ -98,6 +98,7 @@ def send_due(settings: Settings, database: Database, channel: Channel) -> bool:
             return False
         alert = session.get_one(UrgentAlert, row.alert_id)
         stopped = why_not(session, channel, row, alert)
+        simulated = session.get_one(Study, alert.study_id).simulated
     if stopped:
         _set(database, row, state="cancelled", last_error=stopped)
         return True
@@ -109,6 +110,7 @@ def send_due(settings: Settings, database: Database, channel: Channel) -> bool:
         raised_at=alert.raised_at,
         step=row.step,
         link=link_to(settings.web_address, alert.study_id),
+        simulated=simulated,
     )
     try:
         if isinstance(channel, UrgentWebhook):

@@ -51,6 +51,7 @@ class UrgentView(_Model):
     alert_id: str
     study_id: str
     StudyDescription: str
+    simulated: bool
     finding: str
     """In words, with the probability."""
     reader: str
@@ -147,6 +148,7 @@ def _view(
         alert_id=alert.id,
         study_id=study.id,
         StudyDescription=study.StudyDescription,
+        simulated=study.simulated,
         finding=in_words(alert.code_meaning, alert.probability),
         reader=alert.reader,
         state=state,

@@ -16,6 +16,7 @@ import { Banner, Top } from "./components/Top";
 import { DayPage } from "./day/DayPage";
 import { ModelsPage } from "./models/ModelsPage";
 import { DriftPage } from "./drift/DriftPage";
+import { NormsPage, StudyNormsPage } from "./norms/NormsPage";
 import { AccountPage } from "./pages/AccountPage";
 import { takeProblem } from "./pages/problems";
 import { QuarantinePage } from "./pages/QuarantinePage";
@@ -24,7 +25,7 @@ import { SetUpPage } from "./pages/SetUpPage";
 import { SignInPage } from "./pages/SignInPage";
 import { SystemPage } from "./pages/SystemPage";
 import { WorklistPage } from "./pages/WorklistPage";
-import { auditStudyOf, cohortOf, driftOf, runOf, studyOf, usePath } from "./router";
+import { auditStudyOf, cohortOf, driftOf, normsStudyOf, runOf, studyOf, usePath } from "./router";
 import { RunPage } from "./runs/RunPage";
 import { RunsPage } from "./runs/RunsPage";
 import { UrgentBanner } from "./urgent/UrgentBanner";
@@ -123,6 +124,8 @@ function Page({ path, account, about, urgency, onAccountChanged, onAlertSeen }: 
   if (cohort) return <CohortPage key={cohort} cohortId={cohort} />;
   const watched = driftOf(path);
   if (watched !== undefined) return <DriftPage me={account} watchId={watched} />;
+  const measured = normsStudyOf(path);
+  if (measured) return <StudyNormsPage key={measured} studyId={measured} />;
   const run = runOf(path);
   if (run) return <RunPage key={run} runId={run} />;
   switch (path) {
@@ -134,6 +137,8 @@ function Page({ path, account, about, urgency, onAccountChanged, onAlertSeen }: 
       return <DayPage />;
     case "/readers":
       return <ReadersPage />;
+    case "/norms":
+      return <NormsPage />;
     case "/cohorts":
       return <CohortsPage />;
     case "/models":

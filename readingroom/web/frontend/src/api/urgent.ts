@@ -16,6 +16,7 @@ export interface UrgentAlert {
   alert_id: string;
   study_id: string;
   StudyDescription: string;
+  simulated: boolean;
   /** In words, with the probability. */
   finding: string;
   reader: string;

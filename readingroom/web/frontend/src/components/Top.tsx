@@ -7,6 +7,7 @@ const PAGES = [
   { path: "/", name: "Worklist", permission: "study:query" },
   { path: "/urgent", name: "Urgent", permission: "study:query" },
   { path: "/readers", name: "Readers", permission: "reader:read" },
+  { path: "/norms", name: "Norms", permission: "reader:read" },
   { path: "/cohorts", name: "Cohorts", permission: "cohort:read" },
   { path: "/models", name: "Models", permission: "model:read" },
   { path: "/drift", name: "Drift", permission: "drift:read" },

@@ -22,7 +22,7 @@ export function UrgentBanner({ urgency, path }: { urgency: Urgency; path: string
         <div key={one.alert_id} className="urgent-line" data-testid="urgent-alert" data-state={one.state}>
           <strong>{one.state === "escalated" ? "⚠⚠ Still urgent" : "⚠ Urgent"}: {one.finding}</strong>
           <span>
-            {one.StudyDescription || "study"}, raised {localTime(one.times.raised).slice(-5)} by {one.reader}
+            {one.simulated && "Simulated: "}{one.StudyDescription || "study"}, raised {localTime(one.times.raised).slice(-5)} by {one.reader}
             {one.state === "escalated" && ". Nobody has acknowledged it."}
           </span>
           <span className="grow" />

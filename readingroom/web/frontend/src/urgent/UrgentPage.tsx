@@ -51,7 +51,7 @@ function Line({ one, urgency }: { one: UrgentAlert; urgency: Urgency }) {
     <tr data-testid="urgent-row" data-state={one.state}>
       <td>
         <a href={path} onClick={follow(path)}>{one.finding}</a>
-        <div className="sub">{one.StudyDescription || "(no description)"} · {one.reader}</div>
+        <div className="sub">{one.StudyDescription || "(no description)"} · {one.reader}{one.simulated && " · simulated"}</div>
       </td>
       <td>
         <UrgentChip mark={one} />
