@@ -16,7 +16,7 @@ from readingroom.findings.model import Finding
 from readingroom.findings.rules import gives_category
 from readingroom.objects.content import Sections, StudyAssessment
 from readingroom.objects.words import length_of, reader_sentence, shown_measure, shown_number
-from readingroom.report.model import ReportBody, ReportFinding, ReportInputs, ReportItem, SeriesInfo
+from readingroom.report.model import Measured, ReportBody, ReportFinding, ReportInputs, ReportItem, SeriesInfo
 
 _SIZES = ("volume", "diameter", "long-axis", "short-axis")
 _KINDS = ("hemorrhage-type",)
@@ -170,6 +170,7 @@ def _findings_text(inputs: ReportInputs, items: tuple[ReportItem, ...]) -> str:
         lines.append(words["no_further"])
     elif not items:
         lines.append(words["none_no_further" if inputs.no_further_findings else "none"])
+    lines += [_measured_sentence(one) for one in inputs.measured]
     lines += [assessment_sentence(one, inputs) for one in inputs.assessments if one.stated is not None]
     lines.append("")
     if inputs.readers:
@@ -177,6 +178,14 @@ def _findings_text(inputs: ReportInputs, items: tuple[ReportItem, ...]) -> str:
     else:
         lines.append(words["no_readers"])
     return "\n".join(lines)
+
+
+def _measured_sentence(one: Measured) -> str:
+    words = _words()
+    values = [
+        words["measured_one"].format(name=m.code.meaning.lower(), value=shown_measure(m)) for m in one.measurements
+    ]
+    return words["measured"].format(reader=one.reader, values="; ".join(values))
 
 
 def assessment_sentence(one: StudyAssessment, inputs: ReportInputs) -> str:

@@ -31,6 +31,9 @@ def test_our_own_codes_are_only_what_the_standard_has_none_for() -> None:
         "airway-subsegmental", "airway-central", "cyst", "cyst-thin", "cyst-thick", "cyst-multilocular",
         "solid-part-diameter", "diameter-change", "volume-change", "volume-doubling-time", "lung-rads", "fleischner",
         "rule-fired", "rule-facts", "rule-missing", "dominant-finding", "said-by-ai",
+        "hippocampus-anterior", "hippocampus-posterior", "hippocampus-asymmetry", "hippocampus-volume-left",
+        "hippocampus-volume-left-anterior", "hippocampus-volume-left-posterior", "hippocampus-volume-right",
+        "hippocampus-volume-right-anterior", "hippocampus-volume-right-posterior",
         "hemorrhage-type", "intraventricular", "intraparenchymal", "subarachnoid", "epidural", "subdural",
         "midline-shift",
     } == OWN  # fmt: skip

@@ -207,10 +207,12 @@ def test_the_bill_names_each_part_with_licence_hash_and_purl(bill: dict[str, Any
     assert [one["name"] for one in components if not one.get("purl")] == [
         one["name"] for one in components if one["type"] == "machine-learning-model"
     ]
-    weights = next(one for one in components if one["name"] == "lung-nodule weights")
-    card = (ROOT / "readingroom" / "readers" / "lung_nodule" / "card.yaml").read_text("utf-8")
-    assert weights["hashes"][0]["content"] in card
-    assert weights["licenses"][0]["license"]["id"] == "CC-BY-3.0"
+    weights = {one["name"]: one for one in components if one["type"] == "machine-learning-model"}
+    for reader, licence in (("lung_nodule", "CC-BY-3.0"), ("hippocampus", "CC-BY-SA-4.0")):
+        card = (ROOT / "readingroom" / "readers" / reader / "card.yaml").read_text("utf-8")
+        its = weights[f"{reader.replace('_', '-')} weights"]
+        assert its["hashes"][0]["content"] in card
+        assert its["licenses"][0]["license"]["id"] == licence
     locked = (ROOT / "requirements.lock").read_text("utf-8")
     for one in components:
         if one["purl" if "purl" in one else "name"].startswith("pkg:pypi/"):

@@ -99,6 +99,9 @@ class Recipe(_Part):
     batch: int = Field(ge=1)
     optimiser: Optimiser
     threads: int = Field(default=2, ge=1)
+    """Of each network's training."""
+    at_once: int = Field(default=1, ge=1)
+    """Networks trained at one time, each by a process of its own (on a CPU)."""
     minutes: float = Field(default=60, gt=0)
     """Time budget of a whole training, searched settings apart."""
     opset: int = Field(default=17, ge=13)
@@ -113,8 +116,8 @@ class Recipe(_Part):
 
     @property
     def sha256(self) -> str:
-        """A hash of everything that changes the result; the time budget and the version's name don't."""
-        whole = self.model_dump(mode="json", exclude={"version", "minutes", "search"})
+        """A hash of everything that changes the result; time budget, ``at_once`` and the version's name don't."""
+        whole = self.model_dump(mode="json", exclude={"version", "minutes", "search", "at_once"})
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
     @model_validator(mode="after")
@@ -123,6 +126,8 @@ class Recipe(_Part):
         unknown = set(self.search.space) - known if self.search else set()
         if unknown:
             raise ValueError(f"nothing is called {', '.join(sorted(unknown))} that could be searched")
+        if self.at_once > 1 and self.threads > 1:
+            raise ValueError("networks trained at one time have one thread each: threads do not outlive a fork")
         if self.search and self.search.fold >= self.folds:
             raise ValueError("the fold to search on is not one of the folds")
         return self

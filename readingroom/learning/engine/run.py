@@ -14,7 +14,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from readingroom.core.clock import monotonic, utc_now
 from readingroom.core.durable import write_durably
 from readingroom.core.errors import BadInput, ReadingRoomError
+from readingroom.learning.engine import at_once
 from readingroom.learning.engine.recipe import Recipe, TableRecipe, resolve
 from readingroom.readers.training import Report, TrainingData
 
@@ -38,8 +39,10 @@ TOLD_EVERY = 20
 KEPT_EVERY_SECONDS = 20.0
 LOCK = "run.lock"
 HOLD_TRIES = 10
-PARITY_EXAMPLES = 64
-PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
+MOST_EXAMPLES, MOST_VALUES = 64, 1 << 21
+"""Predicted at one time, and compared after export: so many examples, or values of the input. What a network keeps of
+each is many times that."""
+PACKAGES = ("torch", "monai", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
 
 
 class OutOfTime(ReadingRoomError):
@@ -116,9 +119,15 @@ def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, res
 def _trained(run: Run, started: float) -> dict[str, Any]:
     """Train the networks of all folds, export them as one and finish."""
     recipe, report, facts = run.recipe, run.report, run.facts
-    for fold in range(recipe.folds):
+
+    def trained(fold: int, still: Callable[[], None] = lambda: None) -> "torch.nn.Module":
         told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
-        run.networks[fold] = _network(run, fold, started, told)
+        return _network(run, fold, started, told, still)
+
+    if recipe.at_once > 1 and run.device == "cpu":
+        at_once.each(trained, range(recipe.folds), recipe.at_once)  # their networks are in the folder now
+    for fold in range(recipe.folds):
+        run.networks[fold] = trained(fold)
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
     facts |= _export(run)
@@ -238,8 +247,12 @@ def train_one(run: Run, left_out: int) -> dict[str, float]:
     return judged
 
 
-def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn.Module":
-    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state."""
+def _network(
+    run: Run, left_out: int, started: float, told: Report, still: Callable[[], None] = lambda: None
+) -> "torch.nn.Module":
+    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state.
+
+    ``still`` is called every few steps and may raise: the state kept last stays."""
     torch, recipe = _torch(), run.recipe
     done, state = run.folder / f"fold-{left_out}.network", run.folder / f"fold-{left_out}.state"
     torch.manual_seed(_mixed(run.seed, left_out, -1))
@@ -303,6 +316,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
                 "parts": {name: round(value.item(), 5) for name, value in parts.items()}, "seconds": round(seconds, 1),
             })  # fmt: skip
             told(f"fold {left_out + 1} of {recipe.folds}, step {step} of {recipe.steps}", step / recipe.steps)
+            still()
         if monotonic() - last > KEPT_EVERY_SECONDS and step < recipe.steps:
             keep()
             last = monotonic()
@@ -323,11 +337,10 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     return network
 
 
-def predict(
-    network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.ndarray], batch: int = 64
-) -> dict[str, np.ndarray]:
+def predict(network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return outputs by name for whole arrays, batch by batch, without augmentation (``augment(arrays, None)``)."""
     torch = _torch()
+    batch = _at_a_time(arrays[recipe.network.input][0])
     augment = resolve(recipe.augment)
     made: list[tuple[np.ndarray, ...]] = []
     length = len(next(iter(arrays.values())))
@@ -337,6 +350,10 @@ def predict(
             image = torch.from_numpy(np.ascontiguousarray(plain[recipe.network.input]))
             made.append(tuple(o.numpy() for o in network(image)))
     return {name: np.concatenate([m[i] for m in made]) for i, name in enumerate(recipe.network.outputs)}
+
+
+def _at_a_time(example: np.ndarray) -> int:
+    return max(1, min(MOST_EXAMPLES, MOST_VALUES // example.size))
 
 
 def _mixed(seed: int, fold: int, step: int) -> int:
@@ -364,7 +381,8 @@ def _export(run: Run) -> dict[str, Any]:
     import onnxruntime
 
     recipe = run.recipe
-    picked = np.linspace(0, len(run.data) - 1, min(PARITY_EXAMPLES, len(run.data))).astype(int)
+    some = min(len(run.data), _at_a_time(run.data.arrays[recipe.network.input][0]))
+    picked = np.linspace(0, len(run.data) - 1, some).astype(int)
     plain = resolve(recipe.augment)({name: a[picked] for name, a in run.data.arrays.items()}, None)
     image = torch.from_numpy(np.ascontiguousarray(plain[recipe.network.input]))
     buffer = io.BytesIO()
@@ -375,8 +393,8 @@ def _export(run: Run) -> dict[str, Any]:
     )  # fmt: skip
     write_durably(run.folder / "network.onnx", buffer.getvalue())
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-    there = session.run(names, {recipe.network.input: image.numpy()})
     assert run.together is not None
+    there = session.run(names, {recipe.network.input: image.numpy()})
     with torch.no_grad():
         here = [o.numpy() for o in run.together(image)]
     worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
