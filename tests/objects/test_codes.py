@@ -27,7 +27,7 @@ def test_our_own_codes_are_only_what_the_standard_has_none_for() -> None:
         "density-type", "solid", "part-solid", "benign-calcification", "spiculation", "lobulation", "malignancy",
         "attachment", "free", "juxtapleural", "perifissural", "perivascular", "lentiform", "triangular", "airway",
         "airway-subsegmental", "airway-central", "cyst", "cyst-thin", "cyst-thick", "cyst-multilocular",
-        "solid-part-diameter", "diameter-change", "volume-change", "volume-doubling-time", "lung-rads", "fleischner",
+        "airless-left", "airless-right", "solid-part-diameter", "diameter-change", "volume-change", "volume-doubling-time", "lung-rads", "fleischner",
         "rule-fired", "rule-facts", "rule-missing", "dominant-finding", "said-by-ai",
     } == OWN  # fmt: skip
     assert len({codes.code(name).value for name in OWN}) == len(OWN)
