@@ -63,7 +63,7 @@ def main() -> None:
         for repeat in range(options.repeats):
             random = np.random.default_rng([SEED, host_number, repeat])
             hu, truth = plant(grid.hu, inside, own, options.each, random)
-            marks = reader.marks(hu, inside, 0.0001)
+            marks = reader.marks(reader.look(hu, inside), hu.shape, 0.0001)
             scored = []
             for mark in marks:
                 near = [n for n, (at, made, _) in enumerate(truth) if np.linalg.norm(mark.index - at) <= radius(made)]

@@ -46,6 +46,8 @@ class Part:
     needs: tuple[str, ...] = ()
     """Names of the Python packages it needs."""
     build_only: bool = False
+    owner: str = ""
+    """Of a file: the weights it belongs to."""
     parts: tuple["Part", ...] = ()
 
 
@@ -76,22 +78,25 @@ def problem(part: Part) -> str:
         expression = SPDX.parse(part.licence, validate=True)
     except ExpressionError:
         return f"{part.licence!r} is no SPDX expression"
-    if not _fits(expression, part.name):
+    if not _fits(expression, part):
         return f"{part.licence} may not travel"
     return ""
 
 
-def _fits(expression: LicenseExpression, name: str) -> bool:
+def _fits(expression: LicenseExpression, part: Part) -> bool:
     operator = getattr(expression, "operator", "").strip()
     if operator == "OR":
-        return any(_fits(one, name) for one in expression.args)
+        return any(_fits(one, part) for one in expression.args)
     if operator == "AND":
-        return all(_fits(one, name) for one in expression.args)
+        return all(_fits(one, part) for one in expression.args)
     key = str(expression)
     if key.startswith(("GPL-", "AGPL-")) and " WITH " not in key:
         return False
     weak = {one["licence"]: one["names"] for one in policy()["weak"]}
-    return key in policy()["permissive"] or name in weak.get(key, ())
+    if key in policy()["permissive"] or part.name in weak.get(key, ()):
+        return True
+    research = {one["licence"]: one["names"] for one in policy()["research"]}
+    return part.kind in ("weights", "file") and (part.owner or part.name) in research.get(key, ())
 
 
 # Python
@@ -272,11 +277,12 @@ def weights() -> list[Part]:
             continue
         card = yaml.safe_load((folder.parent / "card.yaml").read_text("utf-8"))
         licence = str(card.get("weights_licence", "")).split(" ")[0] if (folder / "LICENSE").is_file() else ""
-        inside = tuple(Part("file", path.name, "", licence, hashes=(("SHA-256", _sha256(path)),)) for path in files)
-        model = next((part for part in inside if part.name.endswith((".onnx", ".safetensors"))), inside[0])
-        found.append(
-            replace(model, kind="weights", name=f"{card['name']} weights", version=str(card["version"]), parts=inside)
+        name = f"{card['name']} weights"
+        inside = tuple(
+            Part("file", path.name, "", licence, hashes=(("SHA-256", _sha256(path)),), owner=name) for path in files
         )
+        model = next((part for part in inside if part.name.endswith((".onnx", ".safetensors"))), inside[0])
+        found.append(replace(model, kind="weights", name=name, version=str(card["version"]), owner="", parts=inside))
     return found
 
 

@@ -8,6 +8,13 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from readingroom.learning.models.adding import add_version
+from readingroom.learning.models.changing import Action, change
+from readingroom.learning.models.life import life_by_id
+from readingroom.learning.models.package import read_package
+from readingroom.learning.models.tables import ModelVersion
+from readingroom.workflow.rooms import Rooms
+
 BRIGHT = {
     "name": "bright-spots",
     "version": "1.0",
@@ -57,3 +64,17 @@ def package(folder: Path, network: bytes | None = None, **changes: Any) -> Path:
     (folder / "model.onnx").write_bytes(identity() if network is None else network)
     (folder / "manifest.yaml").write_text(yaml.safe_dump({**BRIGHT, **changes}), "utf-8")
     return folder
+
+
+def in_shadow(rooms: Rooms, folder: Path, scale: float = 1.0, **changes: Any) -> ModelVersion:
+    """A version in shadow that calls the installed tiny reader's name its own."""
+    words = {"name": "tiny-brightest", **changes}
+    draft = read_package(package(folder / f"package-{scale}", identity(scale), **words), lambda *_: b"")
+    with rooms.database.write() as session:
+        return add_version(session, rooms.settings, draft, actor="ann", why="to see")
+
+
+def move(rooms: Rooms, row: ModelVersion, action: str) -> None:
+    """Change a version's state."""
+    with rooms.database.write() as session:
+        change(session, rooms.settings, life_by_id(session, row.id), Action(action), actor="ann", why="x")

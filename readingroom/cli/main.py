@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, Permission, str]] = {
     "import": ("readingroom.cli.import_", Permission.STUDY_STORE, "take in a file, folder or zip"),
     "readers": ("readingroom.cli.readers", Permission.PUBLIC, "list the installed readers"),
     "read": ("readingroom.cli.read", Permission.PUBLIC, "read a folder of DICOM without a server"),
+    "norms": ("readingroom.cli.norms", Permission.PUBLIC, "FreeSurfer's measures against norms for age and sex"),
     "evaluate": ("readingroom.cli.evaluate", Permission.PUBLIC, "measure a reader on data laid out like its set"),
     "train": ("readingroom.cli.train", Permission.PUBLIC, "train a reader on data laid out like its set"),
     "cohort": ("readingroom.cli.cohort", Permission.COHORT_WRITE, "cohorts, label sets, the locked test part"),

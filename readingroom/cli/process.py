@@ -107,6 +107,13 @@ def run_process(name: str, settings: Settings, stop: threading.Event, note: Note
                 target=run_audit_sender, args=(settings, database, subjects, stop), name="audit", daemon=True
             )
             sending.start()
+        if settings.urgent.channels:
+            from readingroom.worklist.urgent.send import run_urgent_sender
+
+            telling = threading.Thread(
+                target=run_urgent_sender, args=(settings, database, stop), name="urgent", daemon=True
+            )
+            telling.start()
         note.ready()
         run_deliverer(settings, database, open_store(settings), stop)
     else:

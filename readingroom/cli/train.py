@@ -7,7 +7,7 @@ from typing import Any
 
 from readingroom.cli.progress import ProgressLine
 from readingroom.core.errors import BadInput, ReadingRoomError
-from readingroom.learning.engine.recipe import read_recipe
+from readingroom.learning.engine.recipe import TableRecipe, read_recipe
 from readingroom.readers.registry import recipe_of
 
 OUT_OF_TIME = 3
@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     # Only those who train need PyTorch, and the engine says so in a sentence where it is missing.
     from readingroom.learning.engine.run import OutOfTime, train
     from readingroom.learning.engine.search import search
+    from readingroom.learning.engine.table import train_table
 
     line = ProgressLine(f"train {args.reader}")
     try:
@@ -38,11 +39,16 @@ def run(args: argparse.Namespace) -> int:
         recipe = read_recipe(recipe_of(args.reader))
         if not args.data.is_dir():
             raise BadInput(f"{args.data} is not a folder.")
-        if args.search:
-            recipe = search(recipe, args.data, args.out / "search", args.seed, args.search, line)
-        if args.minutes is not None:
-            recipe = recipe.model_copy(update={"minutes": args.minutes})
-        log = train(recipe, args.data, args.out, args.seed, line, resume=args.resume)
+        budget = {} if args.minutes is None else {"minutes": args.minutes}
+        if isinstance(recipe, TableRecipe):
+            if args.search:
+                raise BadInput(f"{args.reader} learns of a table: it chooses its settings itself.", "No --search.")
+            table = recipe.model_copy(update=budget)
+            log = train_table(table, args.data, args.out, args.seed, line, resume=args.resume)
+        else:
+            if args.search:
+                recipe = search(recipe, args.data, args.out / "search", args.seed, args.search, line)
+            log = train(recipe.model_copy(update=budget), args.data, args.out, args.seed, line, resume=args.resume)
     except OutOfTime as stopped:
         line.end()
         print(f"stopped: {stopped}", file=sys.stderr)

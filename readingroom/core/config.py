@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationErro
 from readingroom.core.errors import BadInput
 from readingroom.core.permissions import Role
 from readingroom.core.purposes import Purpose, legal_bases
+from readingroom.core.urgent_channels import Urgent
 
 
 class _Model(BaseModel):
@@ -195,6 +196,8 @@ class Settings(_Model):
     purposes: PurposeDefaults = PurposeDefaults()
     """What patients' data may be used for where the patient has decided nothing: ``[purposes.research]`` ..."""
     audit_syslog: AuditSyslog | None = None
+    urgent: Urgent = Urgent()
+    """Who else is told of an urgent finding, and when: ``[urgent]``, ``[[urgent.channels]]``."""
     patient_systems: dict[str, str] = {}
     """FHIR's name of who issues patients' identifiers (a URI) -> IssuerOfPatientID as images have it (may be empty).
     A system that is not named here is taken to be the issuer itself."""
@@ -275,6 +278,7 @@ def load_settings(home: Path, **overrides: object) -> Settings:
             "purposes",
             "patient_systems",
             "audit_syslog",
+            "urgent",
         ):
             values[name] = text
     values.update(overrides)

@@ -46,7 +46,7 @@ class Forbidden(ReadingRoomError):
 
 
 class Unsupported(ReadingRoomError):
-    """Valid, but not handled yet (tilted gantry, enhanced multi-frame): refused with its reason, never misread."""
+    """Valid, but not handled yet (enhanced multi-frame, uneven tilt): refused with its reason, never misread."""
 
     code = "unsupported"
 

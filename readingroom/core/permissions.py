@@ -70,6 +70,8 @@ class Permission(StrEnum):
     OBJECT_WRITE = "object:write"
     """Write SR, SEG, PDF and FHIR of readings and signed reports into the store."""
     OBJECT_DELIVER = "object:deliver"
+    URGENT_SEND = "urgent:send"
+    """Tell people of urgent findings by webhook and mail."""
     AUDIT_KEEP = "audit:keep"
     """Seal the audit, look through it, send it on."""
     DRIFT_WATCH = "drift:watch"
@@ -140,6 +142,7 @@ workflow:run       -              -            -          -             -       
 consent:apply      -              -            -          -             -           -        all     -         -
 object:write       -              -            -          -             -           -        all     -         -
 object:deliver     -              -            -          -             -           -        all     -         -
+urgent:send        -              -            -          -             -           -        all     -         -
 audit:keep         -              -            -          -             -           -        all     -         -
 drift:watch        -              -            -          -             -           -        all     -         -
 store:sweep        -              -            -          -             -           -        all     -         -

@@ -41,6 +41,12 @@ def own(coded_value: str, meaning: str) -> Code:
     return Code(value=coded_value, scheme=OWN_SCHEME, meaning=meaning)
 
 
+@cache
+def structures() -> frozenset[tuple[str, str]]:
+    """Return value and scheme of codes that name a part of the body as it is, and nothing abnormal."""
+    return frozenset((one.value, one.scheme) for one in map(code, _table()["structures"]))
+
+
 def names() -> tuple[str, ...]:
     """Return every short name of the table."""
     return tuple(_table()["codes"])

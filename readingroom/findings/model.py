@@ -236,9 +236,10 @@ class Reading(_Model):
 class SegmentMask:
     """A binary segment on the grid of one source series, cropped to its box.
 
-    ``mask`` is bool ``(slices, rows, columns)``; ``offset`` is the index ``(slice, row, column)`` of its first
-    voxel in the series' Volume (slices sorted as Volume sorts them). ``sop_instance_uids`` names the source image
-    of each mask slice, so that the mask stays tied to images and not to an order.
+    ``mask`` is bool ``(slices, rows, columns)``; ``offset`` is the index of its first pixel: its slice as Volume sorts
+    them, its row and column in the source image. ``sop_instance_uids`` names the source image of each mask slice, so
+    that the mask stays tied to images and not to an order. (A reader gives indices of the Volume; where the gantry was
+    tilted those are others, and the runner moves the mask.)
     """
 
     series_instance_uid: str

@@ -23,6 +23,37 @@ from readingroom.imaging.elements import NotReadable, find_elements
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?")
 _MODALITY_LUT = 0x00283000
 
+HEADER_KEYWORDS = (
+    "Modality",
+    "SOPClassUID",
+    "PatientPosition",
+    "Laterality",
+    "ImageLaterality",
+    "BodyPartExamined",
+    "SeriesDescription",
+    "StudyDescription",
+    "ProtocolName",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ConvolutionKernel",
+    "KVP",
+    "XRayTubeCurrent",
+    "MagneticFieldStrength",
+    "SequenceName",
+    "ScanningSequence",
+    "ScanOptions",
+    "RepetitionTime",
+    "EchoTime",
+    "InversionTime",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "GantryDetectorTilt",
+    "ContrastBolusAgent",
+    "ImageType",
+    "RescaleType",
+)
+"""Non-identifying attributes kept beside the volume, as text (values joined by backslash)."""
+
 AXIS_KEYWORDS = (
     "DiffusionBValue",
     "EchoTime",

@@ -2,7 +2,8 @@
 
 File order, slice numbers and declared spacings are never trusted: slices are placed by ImageOrientationPatient and
 ImagePositionPatient alone. Nothing is invented: a gap stays a gap (the volume is then irregular and the study partial),
-a tilted gantry, several images at one position or mixed orientations are refused with their reason.
+several images at one position or mixed orientations are refused with their reason. A stack sheared by a tilted gantry
+is straightened (``tilt.py``).
 """
 
 from collections import Counter, defaultdict
@@ -16,36 +17,16 @@ from readingroom.core.errors import BadInput, ReadingRoomError
 from readingroom.core.sealed import Source
 from readingroom.imaging.decode import stored_pixels, to_modality
 from readingroom.imaging.geometry import mirrored_display, slice_normal
-from readingroom.imaging.header import AXIS_KEYWORDS, SliceHeader, read_header, read_slice_header, text_of
-from readingroom.imaging.volume import SeriesProblem, Unit, Volume
-
-HEADER_KEYWORDS = (
-    "Modality",
-    "SOPClassUID",
-    "PatientPosition",
-    "Laterality",
-    "ImageLaterality",
-    "BodyPartExamined",
-    "SeriesDescription",
-    "StudyDescription",
-    "ProtocolName",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "ConvolutionKernel",
-    "KVP",
-    "XRayTubeCurrent",
-    "MagneticFieldStrength",
-    "SequenceName",
-    "ScanningSequence",
-    "ScanOptions",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "GantryDetectorTilt",
-    "ContrastBolusAgent",
-    "ImageType",
-    "RescaleType",
+from readingroom.imaging.header import (
+    AXIS_KEYWORDS,
+    HEADER_KEYWORDS,
+    SliceHeader,
+    read_header,
+    read_slice_header,
+    text_of,
 )
-"""Non-identifying attributes kept beside the volume, as text (values joined by backslash)."""
+from readingroom.imaging.tilt import shift_of, straighten, straightened_shape
+from readingroom.imaging.volume import SeriesProblem, Unit, Volume
 
 _CROSS_SECTIONAL = frozenset({"CT", "MR", "PT"})
 _ENHANCED = frozenset(
@@ -63,7 +44,9 @@ _SAME_MM = 0.01
 """Slices nearer than this are at one position."""
 _REGULAR = 0.05
 """A grid is regular where no slice is further from its place than this part of a step."""
-_TILT_DEGREES = 0.2
+_MOST_DEGREES = 45.0
+"""No gantry tilts further; many tilt to 30."""
+_AIR_HU = -1024
 _FARTHEST_MM = 100_000.0
 _LARGEST_VOLUME = 4 << 30
 """Bytes; more is a lie of the header or not for this machine."""
@@ -102,7 +85,7 @@ def read_series(paths: Sequence[Source], *, threads: int = 2, pixels: bool = Tru
         slices = _sorted(slices)
         slices = _one_image_a_position(slices, problems)
         positions = _positions(slices)
-        _check_tilt(slices, positions)
+        _check_shift(slices, positions, problems)
         if not pixels:
             _spacing(slices, positions, problems)
             return SeriesResult(None, tuple(problems), headers, tuple(slices))
@@ -282,23 +265,24 @@ def _same_pixels(a: SliceHeader, b: SliceHeader) -> bool:
         return False
 
 
-def _check_tilt(slices: Sequence[SliceHeader], positions: np.ndarray) -> None:
+def _check_shift(slices: Sequence[SliceHeader], positions: np.ndarray, problems: list[SeriesProblem]) -> None:
+    """Name a tilted gantry; refuse slices shifted in their plane by something else."""
     if len(slices) < 2:
         raise _Refused("single-slice", "One slice alone makes no volume.", slices)
-    corners = np.array([s.ImagePositionPatient for s in slices], float)
-    normal = slice_normal(slices[0].ImageOrientationPatient or ())
-    in_plane = corners - np.outer(positions, normal)
-    in_plane -= in_plane[0]
-    steps = positions - positions[0]
-    shear = steps @ in_plane / (steps @ steps)
+    shift = shift_of(slices, positions)
     pixel = min(slices[0].PixelSpacing or (1.0,))
-    stray = np.abs(in_plane - np.outer(steps, shear)).max()
-    degrees = float(np.degrees(np.arctan(np.linalg.norm(shear))))
-    if degrees > _TILT_DEGREES and np.abs(in_plane).max() > 0.5 * pixel and stray < pixel:
-        detail = f"The slices are sheared by {degrees:.1f} degrees (tilted gantry); not read yet."
-        raise _Refused("tilted-gantry", detail, slices)
-    if stray > max(0.5 * pixel, 0.1):
-        raise _Refused("shifted-slices", f"Slices are shifted in their plane by up to {stray:.1f} mm.", slices)
+    if shift.stray_mm > max(0.5 * pixel, 0.1) or shift.degrees > _MOST_DEGREES:
+        detail = f"Slices are shifted in their plane by {shift.degrees:.0f} degrees and {shift.stray_mm:.1f} mm more."
+        raise _Refused("shifted-slices", detail, slices)
+    if shift.sheared:
+        _check_size(straightened_shape((len(slices), slices[0].Rows, slices[0].Columns), shift), slices)
+        detail = f"The slices were sheared by {shift.degrees:.1f} degrees (tilted gantry); straightened."
+        problems.append(SeriesProblem("tilted-gantry", detail, False))
+
+
+def _check_size(shape: tuple[int, int, int], slices: Sequence[SliceHeader]) -> None:
+    if 2 * shape[0] * shape[1] * shape[2] > _LARGEST_VOLUME:
+        raise _Refused("too-large", f"The volume would have {shape[0]} slices of {shape[1]} x {shape[2]}.", slices)
 
 
 def _decode_all(
@@ -306,8 +290,7 @@ def _decode_all(
 ) -> tuple[np.ndarray, list[SliceHeader]]:
     """Decode all slices into one array ``(slices, rows, columns)``; those that cannot be are named and left out."""
     shape = (len(slices), slices[0].Rows, slices[0].Columns)
-    if 2 * shape[0] * shape[1] * shape[2] > _LARGEST_VOLUME:
-        raise _Refused("too-large", f"The volume would have {shape[0]} slices of {shape[1]} x {shape[2]}.", slices)
+    _check_size(shape, slices)
     array = np.empty(shape, np.int16)
     wide: dict[int, np.ndarray] = {}
 
@@ -374,6 +357,10 @@ def _make_volume(array: np.ndarray, slices: list[SliceHeader], problems: list[Se
     affine[:3, 1] = orientation[3:] * row_mm
     affine[:3, 2] = slice_normal(tuple(orientation)) * step
     affine[:3, 3] = first.ImagePositionPatient
+    shift, source = shift_of(slices, positions), None
+    if shift.sheared:
+        array, source = straighten(array, shift, _AIR_HU if _unit(first) == "HU" else float(array.min()))
+        affine[:3, 3] += affine[:3, [1, 0]] @ source.to_pixel[0]
     if mirrored_display(orientation):
         detail = "The stored pictures are mirrored against the usual display; places in the patient are right."
         problems.append(SeriesProblem("mirrored", detail, False))
@@ -391,6 +378,7 @@ def _make_volume(array: np.ndarray, slices: list[SliceHeader], problems: list[Se
         frames=(1,) * len(slices),
         irregular=irregular,
         slice_positions_mm=tuple(float(p - positions[0]) for p in positions) if irregular else (),
+        source=source,
     )
 
 

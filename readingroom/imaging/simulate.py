@@ -56,7 +56,8 @@ def write_chest_ct(
     slices=40`` takes a fraction of a second. ``position``: how the patient lies (the table is on that side).
     ``registered_as``: the position the technologist typed, where it is wrong: coordinates then follow the error, as on
     a real scanner. ``mirrored_rows``: rows stored from left to right of the patient (positions stay right).
-    ``tilt_degrees``: a tilted gantry. ``missing``: slice numbers (0-based, from the feet) that are not written.
+    ``tilt_degrees``: a tilted gantry: the slices lie askew in the same patient. ``missing``: slice numbers (0-based,
+    from the feet) that are not written.
     """
     if position not in POSITIONS or (registered_as or position) not in POSITIONS:
         raise ValueError(f"position is one of {', '.join(POSITIONS)}")
@@ -70,6 +71,8 @@ def write_chest_ct(
     study = _study_template(key, seed if patient_number is None else patient_number, study_date, told, rows, slices)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
+    if tilt_degrees:
+        hu = frame.tilted(hu)
     for k in range(slices):
         if k in missing:
             continue
@@ -124,6 +127,27 @@ class _Frame:
         x, y, z = (sign * v for sign, v in zip(self.wrong_way, lps_mm, strict=True))
         return x, y, z
 
+    def tilted(self, hu: np.ndarray) -> np.ndarray:
+        """The patient on slices askew to z, turned about the line through their middles along x; linear, int16."""
+        tilt = np.radians(self.tilt_degrees)
+        middle = (self.rows - 1) / 2
+        along = np.arange(self.rows) - middle
+        turn = self.column_sign * self.wrong_way[1] * self.wrong_way[2]
+        y = middle + np.cos(tilt) * along
+        rise = turn * np.sin(tilt) * along * (FIELD_MM / self.rows) / (HEIGHT_MM / self.slices)
+        low, part = y.astype(int), (y - y.astype(int)).astype(np.float32)[:, None]
+        high = np.minimum(low + 1, self.rows - 1)
+        out = np.empty_like(hu)
+        for k in range(self.slices):
+            # Beyond the ends the patient goes on as the last slice shows.
+            z = np.clip(k + rise, 0, self.slices - 1)
+            below = z.astype(int)
+            above, up = np.minimum(below + 1, self.slices - 1), (z - below).astype(np.float32)[:, None]
+            lower = hu[below, low] * (1 - part) + hu[below, high] * part
+            upper = hu[above, low] * (1 - part) + hu[above, high] * part
+            out[k] = np.rint(lower * (1 - up) + upper * up)
+        return out
+
     def place(self, k: int, hu: np.ndarray) -> tuple[np.ndarray, list[float], list[float]]:
         """Pixels as stored, ImagePositionPatient and ImageOrientationPatient of slice ``k``."""
         # A row of the stored picture starts at the patient's right (x < 0) where row_sign is positive.
@@ -134,7 +158,11 @@ class _Frame:
         corner = (self.rows - 1) / 2 * pixel
         z = k * HEIGHT_MM / self.slices * self.wrong_way[2]
         tilt = np.radians(self.tilt_degrees)
-        position = [-corner * self.row_sign, -corner * self.column_sign, z]
+        position = [
+            -corner * self.row_sign,
+            -corner * self.column_sign * np.cos(tilt),
+            z - corner * np.sin(tilt),
+        ]
         orientation = [self.row_sign, 0, 0, 0, self.column_sign * np.cos(tilt), np.sin(tilt)]
         return pixels, [round(float(v), 6) for v in position], [round(float(v), 8) + 0.0 for v in orientation]
 

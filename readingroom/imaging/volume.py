@@ -9,14 +9,29 @@ Unit = Literal["HU", "arbitrary", "ADC"]
 
 
 @dataclass(frozen=True, eq=False)
+class SourceGrid:
+    """Where the voxels of a straightened volume come from in the images.
+
+    ``to_pixel``: ``(slices, 2)``; voxel (slice, row, column) shows pixel (row, column) + ``to_pixel[slice]`` of that
+    slice's image, fractional. ``rows``, ``columns``: size of the images; the volume is larger, by what was shifted.
+    """
+
+    to_pixel: np.ndarray
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels of one series on a regular grid.
+    """Voxels of one series on an upright grid: its three directions are perpendicular to each other.
 
     ``array``: ``(slices, rows, columns)``, int16 or float32, in ``unit``. Slices are sorted along the slice normal
     (row direction x column direction) so that ``affine`` has a positive determinant wherever the images are not
     mirrored. ``affine``: 4 x 4 float64, maps ``(column, row, slice, 1)`` indices of voxel centres to LPS mm.
     ``sop_instance_uids`` and ``frames`` (1-based): the source of each slice, same order.
-    ``slice_positions_mm``: distance of each slice along the normal; only where ``irregular``.
+    ``slice_positions_mm``: distance of each slice along the normal; only where ``irregular``. ``source``: only where
+    the gantry was tilted and each slice was moved within its plane; a voxel's row and column are then not those of a
+    pixel of the image (``to_pixel`` tells), while its place in the patient is right.
     """
 
     array: np.ndarray
@@ -31,6 +46,7 @@ class Volume:
     irregular: bool = False
     slice_positions_mm: tuple[float, ...] = ()
     extra_axes: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    source: SourceGrid | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -55,6 +71,17 @@ class Volume:
         if self.irregular:
             ijk[..., 2] = _follow(ijk[..., 2], self._steps, np.arange(len(self.slice_positions_mm)))
         return ijk[..., ::-1]
+
+    def to_pixel(self, kji: np.ndarray) -> tuple[str, float, float]:
+        """Return where an index (slice, row, column) lies on the images: SOPInstanceUID, column, row (``ImagePlace``).
+
+        Between slices it is the nearer one. Raises IndexError beyond the first or last slice.
+        """
+        k = round(float(kji[0]))
+        if not 0 <= k < len(self.sop_instance_uids):
+            raise IndexError("No slice of the volume lies there.")
+        rows, columns = (0.0, 0.0) if self.source is None else self.source.to_pixel[k]
+        return self.sop_instance_uids[k], float(kji[2]) + float(columns), float(kji[1]) + float(rows)
 
     @property
     def _steps(self) -> np.ndarray:

@@ -3,7 +3,6 @@
 Models are data. Nothing is unpickled and no custom operator library is loaded.
 """
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import onnxruntime
 
 from readingroom.core.errors import BadInput
+from readingroom.inference.weights import checked_bytes as checked_bytes
 
 THREADS_VARIABLE = "READINGROOM_READER_THREADS"
 
@@ -19,20 +19,6 @@ def threads() -> int:
     """Threads a reader may use: the variable the workflow sets for its reader child, else two."""
     text = os.environ.get(THREADS_VARIABLE, "")
     return max(1, int(text)) if text.isdecimal() else 2
-
-
-def checked_bytes(path: Path, sha256: str) -> bytes:
-    """Return the file's bytes. Raises BadInput where it is missing or its SHA-256 is another."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        raise BadInput(f"The weights file {path.name} cannot be read.", "Install the package again.") from None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise BadInput(
-            f"The weights file {path.name} is not the one its card names (SHA-256 differs).",
-            "Install the package again; do not edit weights.",
-        )
-    return data
 
 
 class Model:

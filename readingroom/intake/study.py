@@ -12,6 +12,7 @@ from readingroom.imaging.series import read_series
 from readingroom.imaging.volume import SeriesProblem
 from readingroom.intake.age import age_years
 from readingroom.intake.content import describe
+from readingroom.intake.measured import measures_in
 from readingroom.intake.quality import measure, missing_slices
 from readingroom.intake.typing import type_series
 from readingroom.readers.contract import ClinicalContext, SeriesType, TypedSeries
@@ -71,6 +72,7 @@ def load_series(series_instance_uid: str, paths: Sequence[Source], *, threads: i
             problems=result.problems,
             quality=measure(result.volume, result.problems, content),
             headers=result.headers,
+            measured=measures_in(paths) if result.headers.get("Modality") == "SR" else {},
         )
     except Exception as error:
         # One series nobody foresaw must not lose the other series of the study. The text may quote values: only the

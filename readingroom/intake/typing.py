@@ -1,4 +1,4 @@
-"""What a series is: modality, kind, body region, plane, contrast, kernel, thickness.
+"""What a series is: modality, kind, body region, plane, contrast, MR sequence, kernel, thickness.
 
 Two witnesses are heard: the header (through the word tables of ``series_rules.json``) and the voxels themselves
 (``content.py``). Where they disagree the content wins, the confidence drops and the reason says so.
@@ -48,17 +48,20 @@ def type_series(
     if kind in ("object", "localizer"):
         confidence = max(confidence, 0.9)
     thickness = parse_numbers(headers.get("SliceThickness", ""))
+    contrast = _contrast(headers)
+    sequence, doubt = sequence_of(headers, contrast) if kind == "mr-volume" else ("", "")
     return SeriesType(
         modality=modality,
         kind=kind,
         region=region,
         region_by=witnesses,
         plane=_plane(result),
-        contrast=_contrast(headers),
+        contrast=contrast,
+        sequence=sequence,
         kernel=headers.get("ConvolutionKernel", ""),
         slice_thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
         confidence=confidence,
-        reason=" ".join(part for part in (why, note) if part),
+        reason=" ".join(part for part in (why, note, doubt) if part),
     )
 
 
@@ -136,6 +139,40 @@ def _contrast(headers: Mapping[str, str]) -> bool | None:
     if _has_word(text, table["no_contrast_words"]):
         return False
     return True if _has_word(text, table["contrast_words"]) else None
+
+
+def sequence_of(headers: Mapping[str, str], contrast: bool | None = None) -> tuple[str, str]:
+    """``(sequence, doubt)`` of an MR series: ``FLAIR``, ``T1``, ``T1-post``, ``T2``, ``T2*``, ``PD``, ``DWI``,
+    ``perfusion``, ``angiography``, or empty where neither the name nor TR, TE and TI tell.
+
+    Where name and times contradict each other the sequence is unknown and ``doubt`` says so. Without a word of a
+    contrast agent T1 is ``T1``. ``contrast``: what the header says of it.
+    """
+    table = rules()["mr_sequences"]
+    text = " ".join(headers.get(k, "") for k in ("SeriesDescription", "ProtocolName", "SequenceName")).lower()
+    named = next((name for name, pattern in table["names"] if re.search(pattern, text)), "")
+    possible = _by_timing(headers, table["timing"])
+    # "FLAIR" is also said of T1 with a short inversion time; any name may be left from the protocol before.
+    if named in ("T1", "T2", "FLAIR") and possible and named not in possible:
+        return "", f"It is called {named}, and its times are not those of {named}: the sequence is unknown."
+    found = named or (next(iter(possible)) if len(possible) == 1 else "")
+    if found != "T1" or re.search(table["pre_contrast"], text):
+        return found, ""
+    return ("T1-post" if contrast or re.search(table["post_contrast"], text) else "T1"), ""
+
+
+def _by_timing(headers: Mapping[str, str], table: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The sequences that TR, TE and TI (ms) allow; none where TR or TE is not given."""
+    said = {k: parse_numbers(headers.get(k, "")) for k in ("RepetitionTime", "EchoTime", "InversionTime")}
+    times = {k: values[0] for k, values in said.items() if values and values[0] > 0}
+    if not {"RepetitionTime", "EchoTime"} <= set(times):
+        return set()
+    return {
+        row["sequence"]
+        for row in table
+        if all(row[k][0] <= v <= row[k][1] for k, v in times.items() if k in row)
+        and not (row.get("no_inversion") and "InversionTime" in times)
+    }
 
 
 def _has_word(text: str, words: Sequence[str]) -> bool:

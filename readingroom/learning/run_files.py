@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 MAX_FACTS_BYTES = 1 << 20
 MAX_LOG_BYTES = 8 << 20
@@ -47,23 +47,31 @@ class _Read(BaseModel):
 
 
 class NetworkFacts(_Read):
-    factory: Words
+    factory: Words = ""
     arguments: Settings = {}
 
 
 class RecipeFacts(_Read):
-    """Of the recipe what the page shows; the whole is known by its hash."""
+    """Of the recipe what the page shows; the whole is known by its hash. A table's has no network and one step."""
 
+    kind: Literal["network", "table"] = "network"
     folds: int = Field(ge=1, le=100)
-    draws: Count
-    epochs: Count
-    batch: int = Field(ge=1)
+    draws: Count = 1
+    epochs: Count = 1
+    batch: int = Field(default=1, ge=1)
     minutes: float = Field(gt=0, le=1e6)
-    parity: Number
+    parity: Number | None = None
     select: Name
     direction: Literal["maximise", "minimise"]
-    optimiser: Settings
-    network: NetworkFacts
+    optimiser: Settings = {}
+    network: NetworkFacts = NetworkFacts()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "RecipeFacts":
+        needed = {"draws", "epochs", "batch", "parity", "optimiser", "network"}
+        if self.kind == "network" and not needed <= self.model_fields_set:
+            raise ValueError("a network's recipe says how it was trained")
+        return self
 
     @property
     def steps(self) -> int:

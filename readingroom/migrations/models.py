@@ -12,7 +12,8 @@ import readingroom.readers.tables
 import readingroom.report.tables
 import readingroom.review.tables
 import readingroom.workflow.tables
-import readingroom.worklist.tables  # noqa: F401
+import readingroom.worklist.tables
+import readingroom.worklist.urgent.tables  # noqa: F401
 from readingroom.core.database import Base
 
 metadata = Base.metadata

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DSfloat
 
 from readingroom.core.errors import BadInput
+from readingroom.findings.codes import structures
 from readingroom.findings.model import Finding
 from readingroom.objects.common import MANUFACTURER, MODEL, concept, finish, named
 from readingroom.objects.content import ENCODER_VERSION, ContentFinding, Decision, ReportContent
@@ -164,11 +165,12 @@ def _describe(content: ReportContent, item: ContentFinding, number: int) -> Segm
             version=short(item.reader.version, 64),
             parameters=dict(text.split("=", 1) for text in item.reader.parameters()),
         )
+    normal = (finding.code.value, finding.code.scheme) in structures()
     kind = _ALGORITHM_TYPE[item.decision] if algorithm is not None else SegmentAlgorithmTypeValues.MANUAL
     return SegmentDescription(
         segment_number=number,
         segment_label=short(_label(finding), 64),
-        segmented_property_category=named("morphologically-abnormal"),
+        segmented_property_category=named("anatomical-structure" if normal else "morphologically-abnormal"),
         segmented_property_type=concept(finding.code),
         algorithm_type=kind,
         algorithm_identification=algorithm,

@@ -65,6 +65,8 @@ def shown_unit(unit: Code) -> str:
 
 def shown_measure(one: Measurement) -> str:
     """Return a measured value with its unit; a change since an earlier study with its sign."""
+    if one.unit == code("cm3"):
+        return f"{one.value:.2f} ml"
     sign = "+" if one.code.value in _CHANGES and one.value > 0 else ""
     return f"{sign}{shown_number(one.value)} {shown_unit(one.unit)}".strip()
 

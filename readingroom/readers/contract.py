@@ -31,6 +31,9 @@ class SeriesType(BaseModel):
     plane: str = ""
     """``axial``, ``coronal``, ``sagittal``, ``oblique``."""
     contrast: bool | None = None
+    sequence: str = ""
+    """Of MR: ``T1``, ``T1-post``, ``T2``, ``FLAIR``, ``T2*``, ``PD``, ``DWI``, ``perfusion``, ``angiography`` or empty:
+    unknown."""
     kernel: str = ""
     slice_thickness_mm: float | None = None
     confidence: float = Field(default=0.0, ge=0, le=1)
@@ -62,6 +65,8 @@ class TypedSeries:
     problems: tuple[SeriesProblem, ...] = ()
     quality: Mapping[str, float | str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Of a structured report: its numbers by ``SCHEME CodeValue`` of what was measured, in the unit it was given in."""
 
 
 class PriorReading(BaseModel):
@@ -106,7 +111,8 @@ class ReadingOutput:
     """What ``read`` returns. Abstain by ``abstained`` = reason with no findings.
 
     ``segments`` and ``heat_maps`` are named by the findings that use them. A heat map is float32 0..1 on the box of
-    the segment of the same finding.
+    the segment of the same finding. Both lie on voxels of the series' Volume; an ``ImagePlace`` on pixels of an image
+    (``Volume.to_pixel`` gives it).
     """
 
     findings: tuple[Finding, ...] = ()

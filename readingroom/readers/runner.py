@@ -16,6 +16,7 @@ from readingroom.core.errors import BadInput, ReadingRoomError
 from readingroom.core.ids import derived_uid, sha256_hex
 from readingroom.findings.heat_map import check_heat_map
 from readingroom.findings.model import Finding, ImagePlace, PatientPlace, ReaderState, Reading
+from readingroom.imaging.tilt import on_images
 from readingroom.readers.contract import (
     Applicability,
     ClinicalContext,
@@ -58,6 +59,7 @@ def run_reader(reader: Reader, request: ReadingRequest, progress: Progress) -> t
     try:
         output = reader.read(_narrow(reader, request, chosen), progress)
         findings = _finish(reader, request, output, chosen)
+        output = _on_images(replace(output, findings=findings), chosen)
     except Exception as error:
         return _failed(base, error, started), nothing
     state, reason = _state(request, output, findings, applicability)
@@ -77,7 +79,7 @@ def run_reader(reader: Reader, request: ReadingRequest, progress: Progress) -> t
         json.dumps(reading.model_dump(mode="json"), allow_nan=False)
     except (TypeError, ValueError):
         return _failed(base, BadInput("It gave a number that cannot be written."), started), nothing
-    return reading, replace(output, findings=findings)
+    return reading, output
 
 
 def _empty(reader: Reader, request: ReadingRequest) -> Reading:
@@ -169,6 +171,28 @@ def _finish(
             )
         )
     return tuple(sorted(findings, key=lambda f: (-(f.probability or 0.0), f.id)))
+
+
+def _on_images(output: ReadingOutput, chosen: tuple[TypedSeries, ...]) -> ReadingOutput:
+    """Move segments, and the heat maps on their boxes, from voxels to pixels of the images (tilted gantry).
+
+    Everything past the runner refers to images: objects, the viewer, people's edits. Raises BadInput where a segment
+    lies where no image has a pixel.
+    """
+    grids = {s.series_instance_uid: s.volume.source for s in chosen if s.volume is not None and s.volume.source}
+    segments, heat_maps = dict(output.segments), dict(output.heat_maps)
+    for name, segment in output.segments.items():
+        grid = grids.get(segment.series_instance_uid)
+        if grid is None:
+            continue
+        offset, mask = on_images(grid, segment.offset, segment.mask)
+        if segment.mask.any() and not mask.any():
+            raise BadInput("It marked a place that none of the images shows.")
+        segments[name] = replace(segment, offset=offset, mask=mask)
+        # A set: two findings may share both.
+        for heat_map in {f.evidence.heat_map for f in output.findings if f.segment == name and f.evidence.heat_map}:
+            heat_maps[heat_map] = on_images(grid, segment.offset, output.heat_maps[heat_map])[1]
+    return replace(output, segments=segments, heat_maps=heat_maps)
 
 
 def _check_heat_map(finding: Finding, output: ReadingOutput) -> None:

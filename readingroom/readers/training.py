@@ -83,3 +83,16 @@ class TrainedRun(Protocol):
     outputs: tuple[str, ...]
     facts: dict[str, Any]
     report: Report
+
+
+class TrainedTable(Protocol):
+    """What a table recipe's ``finish`` gets: ``models``, what ``fit`` returned without each fold, and ``whole``, of
+    all; ``folder`` takes what the reader writes."""
+
+    seed: int
+    folder: Path
+    data: TrainingData
+    models: Mapping[int, Any]
+    whole: Any
+    facts: dict[str, Any]
+    report: Report

@@ -16,9 +16,11 @@ from readingroom.findings.model import Finding
 from readingroom.findings.rules import gives_category
 from readingroom.objects.content import Sections, StudyAssessment
 from readingroom.objects.words import length_of, reader_sentence, shown_measure, shown_number
-from readingroom.report.model import ReportBody, ReportFinding, ReportInputs, ReportItem, SeriesInfo
+from readingroom.report.model import Measured, ReportBody, ReportFinding, ReportInputs, ReportItem, SeriesInfo
 
 _SIZES = ("volume", "diameter", "long-axis", "short-axis")
+_KINDS = ("hemorrhage-type",)
+"""Characteristics that say what a finding is."""
 
 
 @cache
@@ -79,7 +81,7 @@ def sentence(item: ReportFinding) -> str:
     """Return one finding as a sentence, e.g. ``Nodule in the right lung, 21 x 16 mm (mean 18 mm), ...``."""
     finding, words = item.finding, _words()
     return words["finding"].format(
-        what=finding.code.meaning,
+        what=finding.code.meaning + _kind(finding),
         place=_place(finding),
         size=_size(finding),
         volume=_volume(finding),
@@ -88,6 +90,18 @@ def sentence(item: ReportFinding) -> str:
         comment=words["comment"].format(text=finding.comment.strip().rstrip(".")) if finding.comment.strip() else "",
         witness=_witness(item),
     )
+
+
+def _kind(finding: Finding) -> str:
+    words, known = _words(), {code(name) for name in _KINDS}
+    said = [one for one in finding.characteristics if one.concept in known]
+    parts = [
+        words["kind_chance"].format(value=one.value.meaning.lower(), percent=f"{100 * one.probability:.0f}")
+        if one.probability is not None
+        else one.value.meaning.lower()
+        for one in said
+    ]
+    return words["kind"].format(values=", ".join(parts)) if parts else ""
 
 
 def _place(finding: Finding) -> str:
@@ -118,17 +132,22 @@ def _size(finding: Finding) -> str:
 
 
 def _volume(finding: Finding) -> str:
-    volume = _measured(finding, "volume")
-    return _words()["volume"].format(value=shown_number(volume)) if volume is not None else ""
+    volume = next((one for one in finding.measurements if one.code.value == code("volume").value), None)
+    return _words()["volume"].format(value=shown_measure(volume)) if volume is not None else ""
 
 
 def _others(finding: Finding) -> str:
     said = {code(name).value for name in _SIZES}
     return "".join(
-        _words()["other"].format(name=one.code.meaning.lower(), value=shown_measure(one))
+        _words()["other"].format(name=_within(one.code.meaning), value=shown_measure(one))
         for one in finding.measurements
         if one.code.value not in said
     )
+
+
+def _within(meaning: str) -> str:
+    """A code's meaning within a sentence: ``nodule``, ``FLAIR abnormality``."""
+    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in meaning.split(" "))
 
 
 def _witness(item: ReportFinding) -> str:
@@ -151,6 +170,7 @@ def _findings_text(inputs: ReportInputs, items: tuple[ReportItem, ...]) -> str:
         lines.append(words["no_further"])
     elif not items:
         lines.append(words["none_no_further" if inputs.no_further_findings else "none"])
+    lines += [_measured_sentence(one) for one in inputs.measured]
     lines += [assessment_sentence(one, inputs) for one in inputs.assessments if one.stated is not None]
     lines.append("")
     if inputs.readers:
@@ -158,6 +178,14 @@ def _findings_text(inputs: ReportInputs, items: tuple[ReportItem, ...]) -> str:
     else:
         lines.append(words["no_readers"])
     return "\n".join(lines)
+
+
+def _measured_sentence(one: Measured) -> str:
+    words = _words()
+    values = [
+        words["measured_one"].format(name=m.code.meaning.lower(), value=shown_measure(m)) for m in one.measurements
+    ]
+    return words["measured"].format(reader=one.reader, values="; ".join(values))
 
 
 def assessment_sentence(one: StudyAssessment, inputs: ReportInputs) -> str:
@@ -195,7 +223,7 @@ def assessment_sentence(one: StudyAssessment, inputs: ReportInputs) -> str:
 def _dominant(item: ReportFinding) -> str:
     words = _words()
     return words["assessment_dominant"].format(
-        what=item.finding.code.meaning.lower(),
+        what=_within(item.finding.code.meaning),
         place=_place(item.finding),
         size=_size(item.finding),
         image=words["image"].format(number=item.image_number) if item.image_number is not None else "",
@@ -217,7 +245,7 @@ def _impression(inputs: ReportInputs) -> str:
     if not inputs.findings:
         text = words["impression_none"]
     else:
-        kinds = sorted(f"{item.finding.code.meaning.lower()}{_place(item.finding)}" for item in inputs.findings)
+        kinds = sorted(f"{_within(item.finding.code.meaning)}{_place(item.finding)}" for item in inputs.findings)
         counted = [(kind, len(list(group))) for kind, group in groupby(kinds)]
         what = "; ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in counted)
         name = "impression_one" if len(inputs.findings) == 1 else "impression_many"

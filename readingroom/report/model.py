@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from readingroom.findings.model import Finding
+from readingroom.findings.model import Finding, Measurement
 from readingroom.objects.content import (
     RESEARCH_NOTICE,
     AddendumText,
@@ -63,6 +63,14 @@ class SeriesInfo(_Model):
     plane: str = ""
 
 
+class Measured(_Model):
+    """What a reader measured of the study as a whole. Here only where people accepted all it found."""
+
+    reader: str
+    """Name and version."""
+    measurements: tuple[Measurement, ...]
+
+
 class ReportInputs(_Model):
     """The study as it stands. Order matters: the same study must always give the same inputs."""
 
@@ -73,6 +81,7 @@ class ReportInputs(_Model):
     """On every finding of the readers, also on those that are not in the report."""
     assessments: tuple[StudyAssessment, ...] = ()
     """By published tables, from ``findings``: each of them carries its own."""
+    measured: tuple[Measured, ...] = ()
     readers: tuple[ReaderRun, ...] = ()
     series: tuple[SeriesInfo, ...] = ()
     indication: str = ""

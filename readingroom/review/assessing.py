@@ -43,6 +43,7 @@ def assessed(session: Session, study: Study, decided: Decisions, readings: Itera
     context = NoduleContext(
         age_years=age_years("", study.patient.PatientBirthDate, study.StudyDate),
         incomplete=bool(partial_of(session, study)),
+        **(decided.context.said.model_dump() if decided.context else {}),
     )
     done = assess([_compared(d, nodules) for d in counted], context)
     now = {finding.id: finding for finding in done.findings}

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from readingroom.archive.tables import Study, StudyRevision
 from readingroom.findings.model import Finding, ReaderState, Reading
 from readingroom.readers.tables import ReadingRow
-from readingroom.review.model import Decision, NoFurtherFindings
+from readingroom.review.model import Decision, NoFurtherFindings, PatientContext, StatedContext
 from readingroom.review.tables import VerdictRow
 from readingroom.worklist.items import FindingCounts
 
@@ -45,6 +45,8 @@ class Decisions:
 
     findings: tuple[Decided, ...]
     no_further_findings: NoFurtherFindings | None
+    context: StatedContext | None = None
+    """What was last said of the patient; it holds for every revision."""
 
 
 def verdicts_of(session: Session, study_id: str) -> list[VerdictRow]:
@@ -79,6 +81,7 @@ def decide(revision: int, readings: Iterable[ReadingRow], verdicts: Sequence[Ver
         for finding in Reading.model_validate(row.body).findings:
             found[finding.id] = Decided(finding, row)
     no_further: NoFurtherFindings | None = None
+    context: StatedContext | None = None
     for verdict in verdicts:
         if verdict.kind == "no-further-findings":
             no_further = (
@@ -86,6 +89,9 @@ def decide(revision: int, readings: Iterable[ReadingRow], verdicts: Sequence[Ver
             )
         elif verdict.kind == "withdraw" and not verdict.finding_id:
             no_further = None
+        elif verdict.kind == "context":
+            said = PatientContext.model_validate(verdict.after)
+            context = StatedContext(said=said, by=verdict.actor, at=verdict.decided_at)
         elif verdict.kind == "add":
             found[verdict.finding_id] = Decided(
                 Finding.model_validate(verdict.after), None, "added", verdict.actor, verdict.decided_at
@@ -98,7 +104,7 @@ def decide(revision: int, readings: Iterable[ReadingRow], verdicts: Sequence[Ver
             else:
                 found[verdict.finding_id] = after
     order = sorted(found.values(), key=lambda d: -1.0 if d.finding.probability is None else -d.finding.probability)
-    return Decisions(tuple(order), no_further)
+    return Decisions(tuple(order), no_further, context)
 
 
 def _after(state: Decided, verdict: VerdictRow) -> Decided | None:

@@ -67,6 +67,8 @@ def fold(revision: int, readings: Iterable[ReadingRow], verdicts: Iterable[Verdi
     for verdict in verdicts:
         if verdict.revision > revision:
             break
+        if verdict.kind == "context":  # of the patient, not of a finding
+            continue
         if verdict.kind == "no-further-findings":
             nothing_further = verdict.revision == revision
         elif verdict.kind == "withdraw":

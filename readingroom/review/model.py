@@ -10,13 +10,28 @@ from readingroom.objects.content import StudyAssessment
 from readingroom.report.model import Flag
 from readingroom.worklist.items import StudySummary
 
-Kind = Literal["accept", "edit", "reject", "add", "withdraw", "no-further-findings"]
+Kind = Literal["accept", "edit", "reject", "add", "withdraw", "no-further-findings", "context"]
 Decision = Literal["undecided", "accepted", "edited", "rejected", "added"]
 ReadingMode = Literal["ai-first", "concurrent", "after-own-read"]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PatientContext(_Model):
+    """What tables ask about patient and study that no image shows. None: nobody said."""
+
+    screening: bool | None = None
+    """A lung cancer screening study; False: an incidental finding."""
+    risk: Literal["low", "high"] | None = None
+    """Of lung cancer, as Fleischner 2017 means it."""
+    known_cancer: bool | None = None
+    immunosuppressed: bool | None = None
+    infection: bool = False
+    """Infection or inflammation is suspected."""
+    prior_awaited: bool = False
+    """An earlier chest CT exists and is being looked for."""
 
 
 class VerdictInput(_Model):
@@ -27,6 +42,8 @@ class VerdictInput(_Model):
     reading_id: str | None = None
     finding_id: str = Field(default="", max_length=64)
     after: Finding | None = None
+    context: PatientContext | None = None
+    """With ``context``: all of it as it is from now on."""
     reason_code: str = Field(default="", max_length=32)
     reason_text: str = Field(default="", max_length=2000)
     shown_at: datetime | None = None
@@ -90,6 +107,14 @@ class NoFurtherFindings(_Model):
     at: datetime
 
 
+class StatedContext(_Model):
+    """What a person said of the patient, and who."""
+
+    said: PatientContext
+    by: str
+    at: datetime
+
+
 class TaskView(_Model):
     id: str
     kind: str
@@ -107,6 +132,7 @@ class Study(StudySummary):
     findings: tuple[FindingView, ...]
     assessments: tuple[StudyAssessment, ...]
     no_further_findings: NoFurtherFindings | None
+    context: StatedContext | None
     tasks: tuple[TaskView, ...]
     can: tuple[str, ...]
     glass_until: datetime | None

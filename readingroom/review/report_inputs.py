@@ -15,7 +15,7 @@ from readingroom.findings.codes import own
 from readingroom.findings.model import Finding, ImagePlace, PatientPlace, ReaderState, Reading
 from readingroom.objects.content import FindingVerdict, ReaderRun
 from readingroom.readers.tables import ReadingRow
-from readingroom.report.model import ReportFinding, ReportInputs, SeriesInfo
+from readingroom.report.model import Measured, ReportFinding, ReportInputs, SeriesInfo
 from readingroom.review.assessing import assessed
 from readingroom.review.decisions import Decided, current_readings, decide, partial_of, verdicts_of
 from readingroom.review.header import header_of_study
@@ -33,12 +33,29 @@ def report_inputs(session: Session, study: Study) -> ReportInputs:
         findings=_findings(session, study, rules.findings),
         verdicts=tuple(_verdict(d, d.reading) for d in decided.findings if d.reading is not None),
         assessments=rules.study,
+        measured=_measured(readings, decided.findings),
         readers=tuple(_run(row) for row in readings if row.state != ReaderState.SUPERSEDED),
         series=_series(session, study),
         partial=partial_of(session, study),
         no_further_findings=decided.no_further_findings is not None,
         simulated=study.simulated,
     )
+
+
+def _measured(readings: Iterable[ReadingRow], findings: Iterable[Decided]) -> tuple[Measured, ...]:
+    """What readers measured of the study, of those readings of which every finding was accepted as it is: a measure of
+    the whole rests on all of them."""
+    decisions: dict[str, set[str]] = {}
+    for d in findings:
+        if d.reading is not None:
+            decisions.setdefault(d.reading.id, set()).add(d.decision)
+    made = []
+    for row in readings:
+        body = Reading.model_validate(row.body) if row.body else None
+        if body is not None and body.study_measurements and decisions.get(row.id) == {"accepted"}:
+            name = f"{_run(row).name} {row.version}"
+            made.append(Measured(reader=name, measurements=body.study_measurements))
+    return tuple(made)
 
 
 def _run(row: ReadingRow) -> ReaderRun:
@@ -101,7 +118,8 @@ def _verdict(d: Decided, reading: ReadingRow) -> FindingVerdict:
 def nearest_image(finding: Finding, looked: Mapping[str, Any]) -> str:
     """Return the SOP Instance UID of the image a finding lies on; empty where that cannot be told.
 
-    ``looked``: what intake wrote of the series (``Series.quality``), with the volume's affine and slice order.
+    ``looked``: what intake wrote of the series (``Series.quality``), with the volume's affine and slice order, and the
+    slices' positions where they are uneven.
     """
     if isinstance(finding.place, ImagePlace):
         return finding.place.sop_instance_uid
@@ -110,6 +128,11 @@ def nearest_image(finding: Finding, looked: Mapping[str, Any]) -> str:
         return ""
     index = np.linalg.solve(np.array(affine, float), np.array([*finding.place.position_lps_mm, 1.0]))
     number = round(float(index[2]))
+    if positions := looked.get("slice_positions_mm"):
+        # Past a gap the affine counts steps, not images. In the gap there is none.
+        step = float(np.linalg.norm(np.array(affine, float)[:3, 2]))
+        away = np.abs(np.array(positions, float) - float(index[2]) * step)
+        number = int(away.argmin()) if away.min() <= step else -1
     return str(order[number]) if 0 <= number < len(order) else ""
 
 

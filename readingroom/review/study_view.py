@@ -43,6 +43,7 @@ def study_view(session: Session, study_id: str, can: Iterable[str], *, glass_unt
         findings=tuple(_finding(study_id, d, said[d.finding.id]) for d in rules.findings),
         assessments=rules.study,
         no_further_findings=decided.no_further_findings,
+        context=decided.context,
         tasks=tuple(
             TaskView(id=task.id, kind=task.kind, text=task.text, created_at=task.created_at)
             for task in open_tasks(session, study_id)

@@ -22,10 +22,11 @@ class VerdictRow(Base):
     study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), index=True)
     revision: Mapped[int] = mapped_column()
     reading_id: Mapped[str | None] = mapped_column(ForeignKey("reading.id"))
-    """None for a finding a person added and for ``no-further-findings``."""
+    """None for a finding a person added, ``no-further-findings`` and ``context``."""
     finding_id: Mapped[str] = mapped_column(String(64), default="", index=True)
     kind: Mapped[str] = mapped_column(String(24))
-    """``accept``, ``edit``, ``reject``, ``add``, ``withdraw``, ``no-further-findings``."""
+    """``accept``, ``edit``, ``reject``, ``add``, ``withdraw``, ``no-further-findings``, or ``context``:
+    what tables ask about the patient, in ``after``."""
     actor: Mapped[str] = mapped_column(String(128))
     shown_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     decided_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)

@@ -7,6 +7,7 @@ and the tracking identifiers stay the reader's: they say what the machine said, 
 import math
 import re
 
+from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -24,9 +25,12 @@ from readingroom.review.model import VerdictInput
 from readingroom.review.reasons import check_reject_reason
 from readingroom.review.tables import VerdictRow
 from readingroom.worklist.items import SIGNED_STATES
+from readingroom.worklist.urgent.life import close_rejected
 
 LARGEST_COORDINATE_MM = 3000.0
 """No scanner's patient coordinates are larger."""
+SIZES = ("mm", "mm2", "mm3", "mL")
+"""Units of what is larger than nothing."""
 LARGEST_AXIS_MM = 500.0
 _ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 SIDE_MAY_CHANGE_MM = 15.0
@@ -45,6 +49,7 @@ def give(session: Session, study_id: str, verdict: VerdictInput, actor: str) -> 
         raise NotFound("There is no such study.")
     _check_open(session, study, verdict.revision)
     finding_id, before, after, reading_id = _change(session, study, verdict)
+    said: BaseModel | None = verdict.context if verdict.kind == "context" else after
     last = session.scalar(select(func.max(VerdictRow.number)).where(VerdictRow.study_id == study_id)) or 0
     session.add(
         VerdictRow(
@@ -58,7 +63,7 @@ def give(session: Session, study_id: str, verdict: VerdictInput, actor: str) -> 
             shown_at=verdict.shown_at,
             decided_at=utc_now(),
             before=before.model_dump(mode="json") if before else None,
-            after=after.model_dump(mode="json") if after else None,
+            after=said.model_dump(mode="json") if said else None,
             reason_code=verdict.reason_code,
             reason_text=verdict.reason_text,
             reading_mode=verdict.reading_mode,
@@ -73,6 +78,9 @@ def give(session: Session, study_id: str, verdict: VerdictInput, actor: str) -> 
         detail={"finding": finding_id, "revision": study.revision},
     )
     session.flush()
+    if verdict.kind == "reject":
+        standing = decisions(session, study).findings
+        close_rejected(session, study_id, {d.finding.id for d in standing if d.decision == "rejected"}, actor)
 
 
 def _check_open(session: Session, study: Study, revision: int) -> None:
@@ -94,6 +102,10 @@ def _change(
 ) -> tuple[str, Finding | None, Finding | None, str | None]:
     """Return (finding id, before, after, reading id) of a verdict that holds."""
     if verdict.kind == "no-further-findings" or (verdict.kind == "withdraw" and not verdict.finding_id):
+        return "", None, None, None
+    if verdict.kind == "context":
+        if verdict.context is None:
+            raise BadInput("What is said of the patient is missing.", "Send it in 'context'.")
         return "", None, None, None
     present = {d.finding.id: d for d in decisions(session, study).findings}
     if verdict.kind == "add":
@@ -203,7 +215,7 @@ def _check_finding(session: Session, study: Study, finding: Finding) -> None:
         if not 0 < length <= LARGEST_AXIS_MM:
             raise BadInput(f"An axis of {length:.1f} mm is not possible.", f"0 to {LARGEST_AXIS_MM:.0f} mm.")
     for measurement in finding.measurements:
-        if not math.isfinite(measurement.value) or (measurement.unit.value in ("mm", "mm3") and measurement.value <= 0):
+        if not math.isfinite(measurement.value) or (measurement.unit.value in SIZES and measurement.value <= 0):
             raise BadInput(f"{measurement.code.meaning} has an impossible value.")
     if finding.series_instance_uid:
         owner = session.scalar(select(Series.study_id).where(Series.SeriesInstanceUID == finding.series_instance_uid))

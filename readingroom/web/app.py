@@ -32,14 +32,17 @@ from readingroom.web import (
     routes_health,
     routes_import,
     routes_models,
+    routes_norms,
     routes_oidc,
     routes_report,
     routes_runs,
     routes_session,
     routes_set_up,
+    routes_simulated_day,
     routes_study,
     routes_system,
     routes_tokens,
+    routes_urgent,
     routes_worklist,
 )
 from readingroom.web import viewer as ohif
@@ -92,7 +95,9 @@ def create_app(settings: Settings, database: Database, archive: Archive, *, view
         *(routes_session, routes_oidc, routes_set_up, routes_account, routes_tokens),
         *(routes_worklist, routes_study, routes_consent, routes_report, routes_system),
         *(routes_access, routes_admin, routes_audit),
-        *(routes_cohorts, routes_runs, routes_models, routes_drift),
+        *(routes_cohorts, routes_runs, routes_models, routes_drift, routes_norms),
+        *(routes_urgent, routes_access, routes_admin, routes_audit),
+        *(routes_cohorts, routes_runs, routes_models, routes_drift, routes_simulated_day),
     ):
         api.include_router(routes.router)
     app.include_router(api)

@@ -40,6 +40,8 @@ _COOKIE = "readingroom_session"
 CSRF_HEADER = "X-CSRF-Token"
 # Where machines may come with HTTP Basic: DICOMweb clients, and Prometheus.
 MACHINES = ("/dicomweb", "/metrics")
+ASKED_BY_THE_PAGE = frozenset({"/api/v1/urgent"})
+"""Asked on every page all the time, whether or not somebody is there: it keeps no unused session open."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BASIC_SECONDS = 60.0
 STUDY_PARAMETERS = ("study_id", "study")
@@ -175,7 +177,7 @@ def current_session(request: Request) -> sessions.OpenSession | None:
     database: Database = request.app.state.database
     with database.read() as session:
         found = sessions.find_session(session, token)
-    if found is not None and found.stale:
+    if found is not None and found.stale and request.url.path not in ASKED_BY_THE_PAGE:
         with database.write() as session:
             sessions.touch(session, found.token_sha256)
     return found

@@ -29,6 +29,7 @@ from readingroom.review.report_inputs import report_inputs
 from readingroom.web.browser import want_proof
 from readingroom.web.permissions import requires
 from readingroom.web.seen import Seen
+from readingroom.worklist.urgent.life import close_signed
 
 router = APIRouter(prefix="/studies/{study_id}/report")
 _taken = Seen()
@@ -110,6 +111,7 @@ def sign(study_id: str, body: SignBody, request: Request, actor: MaySign) -> Res
             flags=_flags(session, study),
             zone=settings.site_timezone,
         )
+        close_signed(session, study_id, actor.name)
         return _answer(session, study, row)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from readingroom import __version__
 from readingroom.archive.tables import UNDELIVERED, Delivery, Quarantined
@@ -20,6 +21,7 @@ from readingroom.readers.registry import load_readers
 from readingroom.web.permissions import requires
 from readingroom.web.processes import processes
 from readingroom.web.routes_health import counts
+from readingroom.worklist.urgent.tables import UrgentMessage
 
 router = APIRouter()
 
@@ -82,9 +84,23 @@ def _warnings(settings: Settings) -> list[str]:
     return words
 
 
+def _urgent_messages(session: Session) -> list[dict[str, Any]]:
+    """Return the messages about urgent findings that wait, by channel."""
+    message = UrgentMessage
+    rows = session.execute(
+        select(message.channel, func.count(), func.min(message.next_try_at), func.max(message.last_error))
+        .where(message.state == "waiting")
+        .group_by(message.channel)
+    )
+    return [
+        {"channel": channel, "waiting": number, "next_try": next_try, "last_error": error}
+        for channel, number, next_try, error in rows
+    ]
+
+
 @router.get("/system", dependencies=[Depends(requires(Permission.SYSTEM_READ))])
 def system(request: Request) -> dict[str, Any]:
-    """Certificates that end soon, processes, disk, counts, deliveries that wait with their last error, peers."""
+    """Certificates that end soon, processes, disk, counts, what waits to be sent with its last error, peers."""
     database: Database = request.app.state.database
     settings: Settings = request.app.state.settings
     disk = shutil.disk_usage(settings.home)
@@ -105,6 +121,7 @@ def system(request: Request) -> dict[str, Any]:
             or ""
             for peer in {row.peer for row in late}
         }
+        messages = _urgent_messages(session)
         outbox = session.scalar(select(func.count()).where(OutboxRow.relayed_at.is_(None))) or 0
     deliveries = [
         {"peer": peer, "state": state, "number": number, "oldest": oldest, "last_error": errors[peer]}
@@ -118,6 +135,7 @@ def system(request: Request) -> dict[str, Any]:
         "disk": {"free_bytes": disk.free, "total_bytes": disk.total, "minimum_bytes": settings.min_free_bytes},
         "counts": {**numbers, "outbox_waiting": outbox},
         "deliveries": deliveries,
+        "urgent_messages": messages,
         "peers": peers,
         "dicom": {
             "aet": settings.aet,

@@ -135,6 +135,7 @@ def _series(series: TypedSeries) -> Json:
         "problems": [asdict(problem) for problem in series.problems],
         "order": list(dict.fromkeys(volume.sop_instance_uids)) if volume is not None else [],
         "affine": volume.affine.tolist() if volume is not None else None,
+        "slice_positions_mm": list(volume.slice_positions_mm) if volume is not None else [],
     }
 
 

@@ -38,6 +38,8 @@ class SeriesAnswer(_Model):
     order: tuple[str, ...]
     affine: list[list[float]] | None = None
     """Of the volume, where one was made: what maps a place to the slice it lies on."""
+    slice_positions_mm: tuple[float, ...] = ()
+    """Distance of each slice from the first, where the volume is irregular."""
 
 
 class ReaderAnswer(_Model):
@@ -130,6 +132,7 @@ def _write_series(session: Session, study_id: str, answers: Sequence[SeriesAnswe
             "problems": list(answer.problems),
             "order": list(answer.order),
             "affine": answer.affine,
+            "slice_positions_mm": list(answer.slice_positions_mm),
         }
 
 

@@ -26,7 +26,8 @@ from readingroom.workflow.intake_step import sources_by_series
 from readingroom.workflow.priors import priors_of
 from readingroom.workflow.process import ChildFailed, ChildStopped, run_child, scratch
 from readingroom.workflow.rooms import Rooms
-from readingroom.worklist.priority import triage_level
+from readingroom.worklist.priority import ROUTINE, in_words, level_of, most_urgent
+from readingroom.worklist.urgent.raising import raise_urgent
 
 BUSY_SECONDS = 5
 """While images came in this recently, readers get one thread."""
@@ -205,16 +206,18 @@ def _write(rooms: Rooms, reading_id: str, reading: Reading, arrays: Mapping[str,
         row.summary = summary_of(reading)
         row.arrays = dict(arrays)
         row.progress, row.progress_step, row.finished_at = 1.0, "", utc_now()
+        if current:
+            raise_urgent(session, rooms.settings.urgent, row, reading)
         return row.state
 
 
 def summary_of(reading: Reading) -> dict[str, Any]:
     """Return what the worklist needs of a reading."""
     probabilities = [f.probability for f in reading.findings if f.probability is not None]
-    top = max(reading.findings, key=lambda f: f.probability or 0.0, default=None)
+    urgent = most_urgent(reading.findings)
     return {
         "findings": [finding.id for finding in reading.findings],
         "top_probability": max(probabilities, default=None),
-        "triage": triage_level(reading.findings),
-        "reason": f"{reading.reader}: {top.code.meaning}" if top else "",
+        "triage": level_of(urgent) if urgent else ROUTINE,
+        "reason": in_words(urgent.code.meaning, urgent.probability) if urgent else "",
     }

@@ -43,12 +43,14 @@ from readingroom.workflow.shadow import SHADOW_TOPIC, shadow_study
 from readingroom.workflow.signed import write_addendum, write_report
 from readingroom.workflow.study import read_study, reread_study
 from readingroom.workflow.withdrawn import REMOVERS, withdraw_consent
+from readingroom.worklist.urgent import life
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.4
 FAILED_SECONDS = 2.0
 HELD_SECONDS = 1.0
+URGENT_SECONDS = 1.0
 EXPIRY_SECONDS = 60.0
 SEAL_SECONDS = 60.0
 CHECK_SECONDS = 3600.0
@@ -120,6 +122,7 @@ def _work(rooms: Rooms, engine: Engine, installed: Installed, stop: threading.Ev
         _Every(0.0, partial(make_due_revisions, rooms, installed)),
         _Every(0.0, partial(relay, rooms.database, engine.start)),
         _Every(HELD_SECONDS, partial(_settle_held, rooms)),
+        _Every(URGENT_SECONDS, partial(escalate_urgent, rooms)),
         _Every(EXPIRY_SECONDS, partial(_expire_consent, rooms)),
     )
     while not stop.is_set():
@@ -177,6 +180,17 @@ def _settle_held(rooms: Rooms) -> None:
     if not settled:
         with rooms.database.write() as session:
             settle_held(session)
+
+
+@job(Permission.WORKFLOW_RUN)
+def escalate_urgent(rooms: Rooms) -> None:
+    """Take urgent alerts further that nobody has acknowledged in time."""
+    now = utc_now()
+    with rooms.database.read() as session:
+        due = life.is_due(session, now)
+    if due:
+        with rooms.database.write() as session:
+            life.escalate(session, rooms.settings.urgent, now)
 
 
 @job(Permission.CONSENT_APPLY)

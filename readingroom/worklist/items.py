@@ -25,6 +25,8 @@ from readingroom.readers.tables import ReadingRow
 from readingroom.report.tables import ReportRow
 from readingroom.worklist.priority import Triage, counted_arrival, priority_reason, urgency
 from readingroom.worklist.tables import Task
+from readingroom.worklist.urgent.tables import UrgentAlert, UrgentEvent
+from readingroom.worklist.urgent.views import UrgentMark, marks, triage_of
 
 Status = Literal["open", "signed", "held", "all"]
 SIGNED_STATES = ("final", "written")
@@ -94,10 +96,11 @@ class StudySummary(_Model):
 
 
 class WorklistItem(StudySummary):
-    """One line of the worklist. ``tasks``: how many wait for somebody."""
+    """One line of the worklist. ``tasks``: how many wait for somebody. ``urgent``: where its open alert stands."""
 
     findings: FindingCounts
     tasks: int
+    urgent: UrgentMark | None
 
 
 class Worklist(_Model):
@@ -141,11 +144,13 @@ def worklist(
     summaries = summarise(session, page, triage=triage)
     waiting = _open_tasks(session, page)
     counts = count(session, page)
+    urgent = marks(session, page)
     items = tuple(
         WorklistItem(
             **dict(summaries[study_id]),
             findings=counts.get(study_id, FindingCounts()),
             tasks=waiting.get(study_id, 0),
+            urgent=urgent.get(study_id),
         )
         for study_id in page
     )
@@ -184,6 +189,8 @@ def etag(
         ).add_columns(func.sum(ReadingRow.progress), func.sum(func.length(ReadingRow.state))),
         select(func.count(ReportRow.id), func.sum(ReportRow.etag), func.sum(func.length(ReportRow.state))),
         select(func.count(Task.id), func.count(Task.done_at)),
+        # Every change of an alert is an event, and events are only ever added.
+        select(func.max(UrgentEvent.id)),
         select(func.max(Patient.id), func.sum(func.length(Patient.PatientName))),
     )
     for statement in statements:
@@ -263,20 +270,29 @@ def _filtered(statement: Select[*tuple[Any, ...]], actor: Actor, q: str, status:
 
 
 def _triage(session: Session, revisions: Mapping[str, int]) -> dict[str, Triage]:
-    """Return what the readings of each study's current revision ask for, where they ask for anything."""
+    """Return what the readings of each study's current revision and its open alerts ask for, if anything.
+
+    An alert outlasts the reading it came from: while a later revision is read, its study stays where it is.
+    """
     rows = session.execute(
         select(ReadingRow.study_id, ReadingRow.revision, ReadingRow.summary)
         .join(Study, and_(Study.id == ReadingRow.study_id, Study.revision == ReadingRow.revision))
         .where(ReadingRow.state.in_((ReaderState.FOUND, ReaderState.PARTIAL)))
     )
+    asked = [
+        (row.study_id, Triage(row.summary["triage"], row.summary["top_probability"] or 0.0, row.summary["reason"]))
+        for row in rows
+        if row.summary and row.summary.get("findings")
+    ]
+    asked += [
+        (alert.study_id, triage_of(alert))
+        for alert in session.scalars(select(UrgentAlert).where(UrgentAlert.closed_at.is_(None)))
+    ]
     found: dict[str, Triage] = {}
-    for row in rows:
-        if row.study_id not in revisions or not row.summary or not row.summary.get("findings"):
-            continue
-        new = Triage(row.summary["triage"], row.summary["top_probability"] or 0.0, row.summary["reason"])
-        old = found.get(row.study_id, Triage())
-        if (new.level, new.top_probability) > (old.level, old.top_probability):
-            found[row.study_id] = new
+    for study_id, new in asked:
+        old = found.get(study_id, Triage())
+        if study_id in revisions and (new.level, new.top_probability) > (old.level, old.top_probability):
+            found[study_id] = new
     return found
 
 

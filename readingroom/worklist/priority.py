@@ -5,8 +5,12 @@ order's priority, which findings may raise and nothing lowers. The head start is
 longer than the largest head start comes before everything that arrives now: waiting time bounds every study.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from importlib import resources
 
 from readingroom.findings.model import Finding
 
@@ -21,12 +25,13 @@ FINDING_HEAD_START = timedelta(hours=4)
 LONGEST_HEAD_START = max(HEAD_START.values()) + FINDING_HEAD_START
 """After waiting this long a study precedes every study that arrives."""
 
-URGENT_CODES: dict[tuple[str, str], int] = {
-    ("36118008", "SCT"): STAT,  # pneumothorax
-    ("1386000", "SCT"): STAT,  # intracranial haemorrhage
-    ("59282003", "SCT"): STAT,  # pulmonary embolism
-}
-"""Finding codes that raise a study's urgency by themselves."""
+
+@cache
+def urgent_codes() -> dict[tuple[str, str], int]:
+    """Return (value, scheme) -> urgency of the findings that raise a study by themselves: ``urgent_codes.json``."""
+    table = json.loads(resources.files("readingroom.worklist").joinpath("urgent_codes.json").read_text("utf-8"))
+    levels: dict[str, int] = table["levels"]
+    return {(one["value"], one["scheme"]): levels[one["level"]] for one in table["codes"]}
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,21 @@ class Triage:
     reason: str = ""
 
 
-def triage_level(findings: tuple[Finding, ...]) -> int:
-    """Return the urgency that these findings ask for: ROUTINE unless a code says more."""
-    return max((URGENT_CODES.get((f.code.value, f.code.scheme), ROUTINE) for f in findings), default=ROUTINE)
+def level_of(finding: Finding) -> int:
+    """Return the urgency that a finding asks for: ROUTINE unless its code says more."""
+    return urgent_codes().get((finding.code.value, finding.code.scheme), ROUTINE)
+
+
+def most_urgent(findings: Sequence[Finding]) -> Finding | None:
+    """Return the finding of the highest urgency, the most probable of those; None where there is none."""
+    return max(findings, key=lambda one: (level_of(one), one.probability or 0.0), default=None)
+
+
+def in_words(meaning: str, probability: float | None) -> str:
+    """Return what a finding raised a study by: ``intracranial hemorrhage, probability 0.91``."""
+    # "CT" stays as it is.
+    name = meaning if meaning[1:2].isupper() else meaning[:1].lower() + meaning[1:]
+    return name if probability is None else f"{name}, probability {probability:.2f}"
 
 
 def urgency(ordered: int, triage: Triage) -> int:

@@ -2,65 +2,20 @@
 
 import os
 import re
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import leaks
 import pytest
-from e2e_house import PASSWORD, House, wait_until
+from e2e_house import House, serving
 from playwright.sync_api import Browser, Page
-from support import free_port
-
-from readingroom.core.database import Database
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return response.status == 200
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]) -> Iterator[House]:
     """``readingroom serve`` in a home of its own, with accounts, and a ``storescp`` as peer that is up."""
-    home = tmp_path_factory.mktemp("house")
-    destination = tmp_path_factory.mktemp("destination")
-    web, viewer, dicom, peer = (free_port() for _ in range(4))
-    (home / "config.toml").write_text(
-        f"web_port = {web}\nviewer_port = {viewer}\ndicom_port = {dicom}\ndicom_open = true\nquiet_seconds = 1.0\n"
-        f'[[peers]]\nname = "pacs"\nkind = "dimse"\nhost = "127.0.0.1"\nport = {peer}\naet = "PACS"\n'
-    )
-    program = [sys.executable, "-m", "readingroom.cli"]
-    for name, role in (("rada", "radiologist"), ("admin", "administrator")):
-        subprocess.run(
-            [*program, "account", "add", name, "--role", role, "--home", str(home)],
-            env={**os.environ, "READINGROOM_PASSWORD": PASSWORD}, check=True,
-        )  # fmt: skip
-    scp = subprocess.Popen([tool("storescp"), "-aet", "PACS", "-od", str(destination), "+xa", str(peer)])
-    with (home / "serve.log").open("wb") as log:
-        process = subprocess.Popen([*program, "serve", "--home", str(home)], stdout=log, stderr=subprocess.STDOUT)
-    database = Database(f"sqlite:///{home / 'index.sqlite'}")
-    running = House(
-        home, f"http://127.0.0.1:{web}", f"http://127.0.0.1:{viewer}", dicom, destination, process, database
-    )
-    try:
-        wait_until(lambda: _answers(f"{running.web}/health"), "the web process answers", 60)
+    home, destination = tmp_path_factory.mktemp("house"), tmp_path_factory.mktemp("destination")
+    with serving(home, destination, tool("storescp")) as running:
         yield running
-    finally:
-        database.close()
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        scp.terminate()
-        scp.wait(10)
-        leaks.look_through(home)
 
 
 @pytest.fixture

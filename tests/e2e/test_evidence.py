@@ -151,6 +151,17 @@ def test_evidence_rules_and_priors(comparing: House, page: Page, tool: Callable[
     expect(impression).to_have_value(re.compile("Lung-RADS 4B: very suspicious. Recommended there:"))
     expect(page.get_by_test_id("report-section-comparison")).to_have_value(re.compile("study of 2025-09-01"))
     shoot(page, "evidence-accepted")
+
+    # What no image shows is said by a person, and counts at once.
+    facts = page.get_by_test_id("patient-facts")
+    facts.locator("summary").click()
+    facts.get_by_test_id("fact-screening").select_option(label="Incidental")
+    expect(lung_rads).to_have_attribute("data-category", "not-applicable")
+    expect(facts).to_contain_text("Said by rada")
+    expect(impression).not_to_have_value(re.compile("4B"))
+    shoot(page, "evidence-facts")
+    facts.get_by_test_id("fact-screening").select_option(label="Screening")
+    expect(lung_rads).to_have_attribute("data-category", "LungRADS-4B")
     findings.first.click()
     page.keyboard.press("r")
     page.keyboard.press("2")

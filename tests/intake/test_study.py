@@ -65,13 +65,16 @@ def test_a_screen_capture_does_not_make_a_study_partial(make_series: Make, tmp_p
 
 
 def test_refused_series_are_kept_with_their_reason(make_series: Make, tmp_path: Path) -> None:
-    tilted = write_chest_ct(tmp_path / "tilt", rows=128, slices=12, tilt_degrees=15.0)
+    shifted = make_series(slices=4)
+    for n, ds in enumerate(shifted):
+        ds.ImagePositionPatient[0] += 40 * (n % 2)
+        ds.save_as(tmp_path / f"shifted{n}.dcm", enforce_file_format=True)
     alone = make_series(slices=1)[0]
     alone.save_as(tmp_path / "one.dcm", enforce_file_format=True)
-    loaded = load_study({"tilted": tilted.files, "alone": [tmp_path / "one.dcm"], "empty": []})
-    assert [s.series_instance_uid for s in loaded.series] == ["tilted", "alone", "empty"]
+    loaded = load_study({"shifted": sorted(tmp_path.glob("s*.dcm")), "alone": [tmp_path / "one.dcm"], "empty": []})
+    assert [s.series_instance_uid for s in loaded.series] == ["shifted", "alone", "empty"]
     assert [s.volume for s in loaded.series] == [None, None, None]
-    assert [s.problems[0].code for s in loaded.series] == ["tilted-gantry", "single-slice", "unreadable"]
+    assert [s.problems[0].code for s in loaded.series] == ["shifted-slices", "single-slice", "unreadable"]
     assert all(s.type.reason for s in loaded.series)
 
 

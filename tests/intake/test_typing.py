@@ -15,7 +15,7 @@ from readingroom.imaging.series import SeriesResult, read_series
 from readingroom.imaging.simulate import write_chest_ct
 from readingroom.imaging.volume import Volume
 from readingroom.intake.content import describe
-from readingroom.intake.typing import region_of_text, rules, type_series
+from readingroom.intake.typing import region_of_text, rules, sequence_of, type_series
 
 Make = Callable[..., list[Dataset]]
 
@@ -135,6 +135,36 @@ def test_contrast(chest: SeriesResult, agent: str, description: str, contrast: b
 
 
 @pytest.mark.parametrize(
+    ("name", "times", "contrast", "sequence"),
+    [
+        ("AX FLAIR", "", None, "FLAIR"),
+        ("t2_tirm_tra_dark-fluid", "9000 90 2500", None, "FLAIR"),
+        ("AX T1 FLAIR", "2200 9 860", None, "T1"),
+        ("Ax FLAIR", "2200 9 860", None, ""),
+        ("MPRAGE +C", "2000 3 900", None, "T1-post"),
+        ("t1_mprage_sag", "2000 3 900", None, "T1"),
+        ("T1 SE", "", True, "T1-post"),
+        ("T1 pre Gd", "", True, "T1"),
+        ("T2 TSE", "4500 100", None, "T2"),
+        ("T2 FLAIR", "9000 120", None, "FLAIR"),
+        ("AX T2* GRE", "700 20", None, "T2*"),
+        ("T1 axial", "9000 120 2500", None, ""),
+        ("ep2d_diff_ADC", "3000 80", None, "DWI"),
+        ("series 4", "9000 120 2500", None, "FLAIR"),
+        ("series 4", "600 12", None, "T1"),
+        ("series 4", "600 18", None, ""),
+        ("series 4", "", None, ""),
+    ],
+)
+def test_mr_sequences(name: str, times: str, contrast: bool | None, sequence: str) -> None:
+    keywords = ("RepetitionTime", "EchoTime", "InversionTime")
+    headers = {"SeriesDescription": name} | dict(zip(keywords, times.split(), strict=False))
+    found, doubt = sequence_of(headers, contrast)
+    assert found == sequence
+    assert bool(doubt) == (not sequence and name.startswith(("Ax", "T1")))
+
+
+@pytest.mark.parametrize(
     ("text", "region"),
     [
         ("CT Thorax", "chest"),
@@ -165,6 +195,7 @@ def test_real_series(shared_data: Path) -> None:
         result = read_series(paths)
         found = type_series(paths, result)
         assert (found.kind, found.region, found.plane) == ("mr-volume", "pelvis", "axial")
+        assert found.sequence == ("T2" if "t2tse" in folder.name else "DWI")
         assert result.volume is not None
         assert result.volume.unit == ("ADC" if "ADC" in folder.name else "arbitrary")
 
@@ -190,3 +221,4 @@ def test_brainix_is_a_head(shared_data: Path) -> None:
     paths = sorted((shared_data / "dicom_interop/orthanc/Brainix/Flair").glob("*.dcm"))
     found = type_series(paths, read_series(paths))
     assert (found.kind, found.region, found.plane) == ("mr-volume", "head", "axial")
+    assert found.sequence == "FLAIR"

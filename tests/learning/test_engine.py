@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import yaml
 from learning_support import examples, recipe, slow_augment  # noqa: F401
+from pydantic import ValidationError
 
 from readingroom.core.errors import BadInput
 from readingroom.evaluation.leaks import LeakFound, check_no_leak
@@ -57,6 +58,8 @@ def test_it_learns_and_says_all_about_itself(trained: Path) -> None:
     assert all(line["validation"]["accuracy"] > 0.9 for line in validated)  # type: ignore[index]
     assert facts["onnx_largest_difference"] < 1e-4
     assert str(trained.parent) not in (trained / "run.json").read_text("utf-8")
+    assert facts["files"]["network.onnx"] == weights(trained)
+    assert "run.json" not in facts["files"]
 
 
 def test_what_is_exported_answers_as_trained(trained: Path) -> None:
@@ -103,13 +106,57 @@ def test_killed_and_resumed_ends_the_same(tmp_path: Path, monkeypatch: pytest.Mo
             train(other or slow, folder, folder / "run", 7 if other else 8, ignore, resume=True)
 
 
+def _train_at_once(folder: str) -> None:
+    both = recipe(augment="learning_support:slow_augment", at_once=2)
+    train(both, Path(folder), Path(folder) / "run", 7, ignore)
+
+
+def test_folds_trained_at_one_time_become_the_same_and_end_with_their_parent(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe(at_once=2), tmp_path, tmp_path / "run", 7, ignore)
+    assert weights(tmp_path / "run") == weights(trained)
+    monkeypatch.setattr(engine, "KEPT_EVERY_SECONDS", 0.2)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    process = multiprocessing.get_context("fork").Process(target=_train_at_once, args=(str(folder),))
+    process.start()
+    states = [folder / "run" / f"fold-{n}.state" for n in (0, 1)]
+    deadline = time.monotonic() + 60
+    while not all(s.exists() for s in states) and time.monotonic() < deadline and process.is_alive():
+        time.sleep(0.02)
+    assert all(s.exists() for s in states), "both were in training at one time"
+    os.kill(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
+    process.join()
+    # Its children notice within a few steps, and let go of the folder.
+    while True:
+        try:
+            with engine.held(folder / "run"):
+                break
+        except BadInput:
+            assert time.monotonic() < deadline
+    slow = recipe(augment="learning_support:slow_augment", at_once=2)
+    train(slow, folder, folder / "run", 7, ignore, resume=True)
+    assert json.loads((folder / "run" / "run.json").read_text("utf-8"))["state"] == "done"
+
+
+def test_a_budget_that_is_used_up_is_told_by_folds_trained_at_one_time(tmp_path: Path) -> None:
+    with pytest.raises(OutOfTime, match="--resume"):
+        train(recipe(minutes=0.001, at_once=2), tmp_path, tmp_path / "run", 7, ignore)
+    with pytest.raises(ValidationError, match="one thread each"):
+        recipe(threads=2, at_once=2)
+
+
 def test_the_budget_is_kept_and_the_rest_done_later(trained: Path, tmp_path: Path) -> None:
     short = recipe(minutes=0.001)
     with pytest.raises(OutOfTime, match="--resume"):
         train(short, tmp_path, tmp_path / "run", 7, ignore)
     assert (tmp_path / "run" / "fold-0.state").exists()
-    train(recipe(), tmp_path, tmp_path / "run", 7, ignore, resume=True)
+    # The budget and the name of the version change nothing that is learnt.
+    train(recipe(version="1.0.1"), tmp_path, tmp_path / "run", 7, ignore, resume=True)
     assert weights(tmp_path / "run") == weights(trained)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    assert (facts["reader_version"], len(facts["earlier_commits"])) == ("1.0.1", 1)
 
 
 def test_a_search_keeps_every_trial_and_takes_the_best(tmp_path: Path) -> None:

@@ -93,6 +93,18 @@ def test_weak_copyleft_is_for_what_is_named_only() -> None:
         assert len(one["reason"]) > 40, one["licence"]
 
 
+def test_weights_for_research_are_for_what_is_named_only() -> None:
+    """Not code, not other weights; and the weights' own files follow them."""
+    for one in licences.policy()["research"]:
+        assert len(one["reason"]) > 40, one["licence"]
+        for name in one["names"]:
+            assert licences.problem(licences.Part("weights", name, "1", one["licence"])) == ""
+            assert licences.problem(licences.Part("file", "network.onnx", "", one["licence"], owner=name)) == ""
+            assert licences.problem(licences.Part("file", "network.onnx", "", one["licence"], owner="others"))
+            assert licences.problem(licences.Part("python", name, "1", one["licence"]))
+        assert licences.problem(licences.Part("weights", "others", "1", one["licence"]))
+
+
 def test_a_policy_that_allows_gpl_is_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     loose = {**licences.policy(), "permissive": ["GPL-3.0-only", "AGPL-3.0-only"]}
     monkeypatch.setattr(licences, "policy", lambda: loose)
@@ -109,7 +121,7 @@ def test_the_policy_has_no_line_for_nothing(parts: list[Any]) -> None:
     silent |= {path.rpartition("node_modules/")[2] for path, one in lock.items() if path and not one.get("license")}
     assert set(policy["stated"]) - silent == set()
     known = {one.name for _, one in licences.walk(parts)}
-    assert {name for one in policy["weak"] for name in one["names"]} <= known
+    assert {name for kind in ("weak", "research") for one in policy[kind] for name in one["names"]} <= known
     spoken = {one.licence for _, one in licences.walk(parts)}
     words = set(re.findall(r"[A-Za-z0-9.-]+(?: WITH [A-Za-z0-9.-]+)?", " ".join(spoken).replace(" AND ", " ; ")))
     assert {licence for licence in policy["permissive"] if licence not in words} == set()
@@ -195,10 +207,12 @@ def test_the_bill_names_each_part_with_licence_hash_and_purl(bill: dict[str, Any
     assert [one["name"] for one in components if not one.get("purl")] == [
         one["name"] for one in components if one["type"] == "machine-learning-model"
     ]
-    (weights,) = (one for one in components if one["type"] == "machine-learning-model")
-    card = (ROOT / "readingroom" / "readers" / "lung_nodule" / "card.yaml").read_text("utf-8")
-    assert weights["hashes"][0]["content"] in card
-    assert weights["licenses"][0]["license"]["id"] == "CC-BY-3.0"
+    weights = {one["name"]: one for one in components if one["type"] == "machine-learning-model"}
+    for reader, licence in (("lung_nodule", "CC-BY-3.0"), ("hippocampus", "CC-BY-SA-4.0")):
+        card = (ROOT / "readingroom" / "readers" / reader / "card.yaml").read_text("utf-8")
+        its = weights[f"{reader.replace('_', '-')} weights"]
+        assert its["hashes"][0]["content"] in card
+        assert its["licenses"][0]["license"]["id"] == licence
     locked = (ROOT / "requirements.lock").read_text("utf-8")
     for one in components:
         if one["purl" if "purl" in one else "name"].startswith("pkg:pypi/"):

@@ -147,7 +147,8 @@ def test_training_gives_the_same_weights_for_a_seed(
     reader = LungNoduleReader(tmp_path / "reader")
     assert reader.card.evidence.startswith("Out of fold")
     cubes, _ = read_cubes(folder)
-    assert all(m.segment.mask.any() for m in reader.marks(cubes[1].hu, np.ones(cubes[1].hu.shape, bool), 0.0001))
+    looked = reader.look(cubes[1].hu, np.ones(cubes[1].hu.shape, bool))
+    assert all(m.segment.mask.any() for m in reader.marks(looked, cubes[1].hu.shape, 0.0001))
     # And it is resumed, not begun again, where it was left.
     again = [*arguments, "--resume"]
     assert main(again) == 0

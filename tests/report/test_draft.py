@@ -3,7 +3,8 @@
 import pytest
 from content_support import RUN, nodule
 
-from readingroom.findings.model import ReaderState, Side
+from readingroom.findings.codes import code
+from readingroom.findings.model import Characteristic, Measurement, ReaderState, Side
 from readingroom.objects.content import ReaderRun, StudyHeader
 from readingroom.report.draft import draft, sentence
 from readingroom.report.model import ReportFinding, ReportInputs, SeriesInfo
@@ -29,6 +30,32 @@ def test_a_sentence_says_only_what_is_known() -> None:
         finding=nodule("f1", measurements=(), axes=(), side=None, site=None, probability=None), decision="added"
     )
     assert sentence(bare) == "Nodule (found by the reading physician)."
+
+
+def test_acronyms_and_units_stay_as_they_are() -> None:
+    volume = Measurement(code=code("volume"), value=34.2, unit=code("mL"))
+    product = Measurement(code=code("diameter-product"), value=1350.0, unit=code("mm2"))
+    found = accepted(code=code("flair-abnormality"), site=code("brain"), measurements=(volume, product))
+    assert sentence(found).startswith("FLAIR abnormality suspicious for glioma in the right brain, ")
+    assert ", volume 34.2 mL, product of perpendicular diameters 1350 mm2, " in sentence(found)
+    impression = draft(inputs(found)).sections.impression
+    assert impression == "1 accepted finding: FLAIR abnormality suspicious for glioma in the right brain."
+
+
+def test_the_type_of_a_bleed_is_said_with_its_probability() -> None:
+    types = (("subdural", 0.714), ("epidural", None))
+    bleed = accepted(
+        code=code("intracranial-hemorrhage"), measurements=(), axes=(), site=None,
+        side=Side(value="left", witnesses=(), agree=True),
+        characteristics=tuple(
+            Characteristic(concept=code("hemorrhage-type"), value=code(name), probability=chance)
+            for name, chance in types
+        ),
+    )  # fmt: skip
+    assert sentence(bleed) == (
+        "Intracranial hemorrhage (type: subdural 71 %, epidural), left, image 132 (found by Lung nodules 1.0, "
+        "certainty 87 %)."
+    )
 
 
 def test_a_disputed_side_shows() -> None:

@@ -9,15 +9,15 @@ from sqlalchemy.orm import Session
 
 from readingroom.archive.tables import Patient, Series, Study, StudyRevision
 from readingroom.core.database import Database
-from readingroom.core.errors import Conflict
+from readingroom.core.errors import BadInput, Conflict
 from readingroom.findings.codes import code
 from readingroom.findings.model import Axis, Earlier, Finding, Measurement, PatientPlace, Reading
 from readingroom.findings.rules import NoduleContext, assess, characteristic
 from readingroom.objects.content import Person, StudyAssessment
 from readingroom.readers.tables import ReadingRow
 from readingroom.report import service
+from readingroom.review.model import PatientContext, VerdictInput
 from readingroom.review.model import Study as StudyPage
-from readingroom.review.model import VerdictInput
 from readingroom.review.report_inputs import report_inputs
 from readingroom.review.study_view import study_view
 from readingroom.review.verdicts import give
@@ -238,3 +238,32 @@ def test_what_is_signed_is_what_was_shown(table: Callable[..., Table]) -> None:
         body = service.body_of(service.sign(session, inputs=inputs, **signing))
     assert body.assessments == page.assessments
     assert body.findings[0].finding.assessments == page.findings[0].finding.assessments
+
+
+def test_what_a_person_says_of_the_patient_changes_what_the_tables_say(table: Callable[..., Table]) -> None:
+    house = table(nodule("A", 7.0))
+    page = house.judge("accept", "A")
+    assert page.context is None
+    assert {one.table for one in page.assessments if one.stated and one.stated.category.value != "not-applicable"} == {
+        "Lung-RADS", "Fleischner",
+    }  # fmt: skip
+    missing = next(one.stated.missing for one in page.assessments if one.table == "Fleischner" and one.stated)
+    assert missing
+
+    page = house.judge("context", context=PatientContext(screening=False, risk="high", known_cancer=False))
+    assert page.context is not None
+    assert page.context.by == "rada"
+    assert category(page) == "not-applicable"
+    stated = next(one.stated for one in page.assessments if one.table == "Fleischner")
+    assert stated is not None
+    assert len(stated.missing) < len(missing)
+    assert house.report().assessments == page.assessments
+
+    page = house.judge("context", context=PatientContext(screening=True))
+    assert category(page) == "LungRADS-3"
+    assert not [one for one in page.findings[0].finding.assessments[0].missing if "screening" in one]
+
+
+def test_saying_nothing_of_the_patient_is_refused(table: Callable[..., Table]) -> None:
+    with pytest.raises(BadInput, match="missing"):
+        table(nodule("A", 7.0)).judge("context")

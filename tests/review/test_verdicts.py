@@ -252,3 +252,6 @@ def test_the_image_a_finding_lies_on() -> None:
     assert nearest_image(nodule("A", z=13.4), looked) == "second"
     assert nearest_image(nodule("A", z=99.0), looked) == ""
     assert nearest_image(nodule("A"), {}) == ""
+    # Past a gap of three slices the third image is the sixth step; no image lies in the gap.
+    gap = looked | {"slice_positions_mm": [0.0, 3.0, 15.0]}
+    assert [nearest_image(nodule("A", z=z), gap) for z in (13.4, 24.0, 19.5)] == ["second", "third", ""]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hippocampus_support import DRAWN, FOLDER_VARIABLE, make_folder
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from sqlalchemy import select
@@ -168,6 +169,12 @@ def story(rooms: Rooms) -> Story:
 
 
 @pytest.fixture
+def open_story() -> Callable[[Rooms], Story]:
+    """A story in rooms that a test opened itself."""
+    return Story
+
+
+@pytest.fixture
 def nodule_story(settings: Settings, sqlite_database: Database, with_tiny: None) -> Iterator[Story]:
     """A story with the test reader that gives everything a reader can give, and compares with earlier studies."""
     changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("tiny-nodule",)}
@@ -177,5 +184,44 @@ def nodule_story(settings: Settings, sqlite_database: Database, with_tiny: None)
 
 
 @pytest.fixture
+def norms_story(settings: Settings, sqlite_database: Database) -> Iterator[Story]:
+    """A story with the reader of FreeSurfer's measures alone."""
+    changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("alzheimer",)}
+    opened = Rooms.open(settings.model_copy(update=changes))
+    yield Story(opened)
+    opened.database.close()
+
+
+@pytest.fixture
 def sqlite_story(sqlite_rooms: Rooms) -> Story:
     return Story(sqlite_rooms)
+
+
+@pytest.fixture
+def hippocampus_story(
+    settings: Settings, sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """A story with the reader hippocampus on a network that draws a known body."""
+    package = tmp_path / "package" / "drawn-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: drawn\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(f"[readingroom.readers]\n{DRAWN} = hippocampus_support:Drawn\n")
+    tests = Path(__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", f"{package.parent}:{tests}:{tests.parent}")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(make_folder(tmp_path / "reader", name=DRAWN)))
+    changes = {
+        "database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": (DRAWN,),
+        "reader_environment": (FOLDER_VARIABLE,), "reader_timeout_seconds": 240.0,
+    }  # fmt: skip
+    opened = Rooms.open(settings.model_copy(update=changes))
+    yield Story(opened)
+    opened.database.close()
+
+
+@pytest.fixture
+def brain_story(settings: Settings, sqlite_database: Database) -> Iterator[Story]:
+    """A story with the reader of brain tumours."""
+    changes = {"database_url": str(sqlite_database.engine.url), "quiet_seconds": 0.0, "readers": ("glioma",)}
+    opened = Rooms.open(settings.model_copy(update=changes | {"reader_timeout_seconds": 300.0}))
+    yield Story(opened)
+    opened.database.close()

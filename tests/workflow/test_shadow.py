@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.routing import iter_route_contexts
-from model_support import identity, package
+from model_support import in_shadow, move
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from support import ROOT, ct_series
@@ -17,14 +17,11 @@ from readingroom.archive.tables import Study
 from readingroom.core.database import Database
 from readingroom.core.permissions import Role
 from readingroom.core.purposes import Purpose
-from readingroom.learning.models.adding import add_version
-from readingroom.learning.models.changing import Action, change
 from readingroom.learning.models.compare import Pair
 from readingroom.learning.models.life import life_by_id
-from readingroom.learning.models.package import read_package
 from readingroom.learning.models.statement import Statement as Signed
 from readingroom.learning.models.store import path_of
-from readingroom.learning.models.tables import ModelVersion, ShadowReading
+from readingroom.learning.models.tables import ShadowReading
 from readingroom.readers.tables import ReadingRow
 from readingroom.workflow.worker import QUEUES
 
@@ -39,15 +36,7 @@ OUTPUT = {
 
 def add(story, folder: Path, scale: float = 1.0, **changes):  # type: ignore[no-untyped-def]
     """A version in shadow that calls the installed tiny reader's name its own."""
-    words = {"name": "tiny-brightest", "title": MARK, "output": OUTPUT, **changes}
-    draft = read_package(package(folder / f"package-{scale}", identity(scale), **words), lambda *_: b"")
-    with story.rooms.database.write() as session:
-        return add_version(session, story.rooms.settings, draft, actor="ann", why="to see")
-
-
-def move(story, row: ModelVersion, action: str) -> None:  # type: ignore[no-untyped-def]
-    with story.rooms.database.write() as session:
-        change(session, story.rooms.settings, life_by_id(session, row.id), Action(action), actor="ann", why="x")
+    return in_shadow(story.rooms, folder, scale, **{"title": MARK, "output": OUTPUT, **changes})
 
 
 def shadows(session: Session) -> list[ShadowReading]:
@@ -172,7 +161,7 @@ def test_a_live_version_takes_the_installed_one_s_place_and_gives_it_back(  # ty
     monkeypatch.syspath_prepend(str(tiny_reader))
     story = sqlite_story
     row = add(story, tmp_path)
-    move(story, row, "promote")
+    move(story.rooms, row, "promote")
     story.send(*ct_series(5))
     story.work()
     (reading,) = story.page().readings
@@ -180,7 +169,7 @@ def test_a_live_version_takes_the_installed_one_s_place_and_gives_it_back(  # ty
     assert [view.finding.code.meaning for view in story.page().findings] == [MARK]
     # Its objects are written as any reader's are.
     assert any(MARK in str(story.stored(uid)) for uid in story.own_objects())
-    move(story, row, "rollback")
+    move(story.rooms, row, "rollback")
     story.send(*ct_series(5, patient_id="ANOTHER"))
     story.work()
     with story.rooms.database.read() as session:
@@ -192,7 +181,7 @@ def test_a_live_version_takes_the_installed_one_s_place_and_gives_it_back(  # ty
 def test_a_live_version_that_was_changed_fails_in_sight(sqlite_story, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     story = sqlite_story
     row = add(story, tmp_path)
-    move(story, row, "promote")
+    move(story.rooms, row, "promote")
     with story.rooms.database.read() as session:
         found = life_by_id(session, row.id).row
     (sha256,) = Signed.from_text(found.statement).files.values()

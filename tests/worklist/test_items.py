@@ -119,7 +119,7 @@ def test_as_many_queries_for_many_studies_as_for_one(sqlite_database: Database) 
         before = len(seen)
         listed(sqlite_database)
         counts.append(len(seen) - before)
-    assert counts[0] == counts[1] < 20
+    assert counts[0] == counts[1] < 24
 
 
 def test_etag_changes_with_what_is_shown(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,10 @@ from readingroom.worklist.priority import (
     STAT,
     Triage,
     counted_arrival,
+    in_words,
+    level_of,
+    most_urgent,
     priority_reason,
-    triage_level,
     urgency,
 )
 
@@ -42,13 +44,17 @@ def test_levels_come_before_probabilities() -> None:
 
 
 def test_an_urgent_code_raises_and_says_so() -> None:
-    finding = Finding(
-        id="a", code=Code(value="36118008", scheme="SCT", meaning="Pneumothorax"), place=StudyPlace(), probability=0.9
-    )
-    level = triage_level((finding,))
-    triage = Triage(level, 0.9, "reader: Pneumothorax")
-    assert level == STAT
+    def found(code: Code, probability: float) -> Finding:
+        return Finding(id=code.value, code=code, place=StudyPlace(), probability=probability)
+
+    pneumothorax = found(Code(value="36118008", scheme="SCT", meaning="Pneumothorax"), 0.9)
+    nodule = found(Code(value="27925004", scheme="SCT", meaning="Nodule"), 0.99)
+    assert most_urgent((nodule, pneumothorax)) is pneumothorax
+    assert most_urgent(()) is None
+    assert (level_of(pneumothorax), level_of(nodule)) == (STAT, ROUTINE)
+    triage = Triage(STAT, 0.9, in_words("Pneumothorax", 0.9))
     assert urgency(ROUTINE, triage) == STAT
-    assert priority_reason(ROUTINE, triage) == "Raised by reader: Pneumothorax."
+    assert priority_reason(ROUTINE, triage) == "Raised by pneumothorax, probability 0.90."
     assert priority_reason(STAT, triage) == "Ordered as stat."
     assert priority_reason(ROUTINE, Triage()) == ""
+    assert in_words("CT sign", None) == "CT sign"

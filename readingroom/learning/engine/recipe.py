@@ -5,6 +5,7 @@ exchange are described at ``TrainingData``.
 """
 
 import hashlib
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -98,6 +99,9 @@ class Recipe(_Part):
     batch: int = Field(ge=1)
     optimiser: Optimiser
     threads: int = Field(default=2, ge=1)
+    """Of each network's training."""
+    at_once: int = Field(default=1, ge=1)
+    """Networks trained at one time, each by a process of its own (on a CPU)."""
     minutes: float = Field(default=60, gt=0)
     """Time budget of a whole training, searched settings apart."""
     opset: int = Field(default=17, ge=13)
@@ -112,8 +116,9 @@ class Recipe(_Part):
 
     @property
     def sha256(self) -> str:
-        """A hash of everything that changes the result; the time budget doesn't."""
-        return hashlib.sha256(self.model_dump_json(exclude={"minutes", "search"}).encode()).hexdigest()
+        """A hash of everything that changes the result; time budget, ``at_once`` and the version's name don't."""
+        whole = self.model_dump(mode="json", exclude={"version", "minutes", "search", "at_once"})
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _searched(self) -> "Recipe":
@@ -121,6 +126,8 @@ class Recipe(_Part):
         unknown = set(self.search.space) - known if self.search else set()
         if unknown:
             raise ValueError(f"nothing is called {', '.join(sorted(unknown))} that could be searched")
+        if self.at_once > 1 and self.threads > 1:
+            raise ValueError("networks trained at one time have one thread each: threads do not outlive a fork")
         if self.search and self.search.fold >= self.folds:
             raise ValueError("the fold to search on is not one of the folds")
         return self
@@ -135,10 +142,40 @@ class Recipe(_Part):
         return Recipe.model_validate(changed)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises BadInput naming the field that is wrong."""
+class TableRecipe(_Part):
+    """How a reader is made that learns of numbers in a table and has no network (``kind: table``).
+
+    ``examples`` and ``finish`` as for ``Recipe``; ``fit(arrays, seed) -> model`` of the rows it is given, any
+    cross-validation within them being its own; ``predict(model, arrays) -> outputs by name``; ``validate(outputs,
+    arrays) -> dict of numbers`` on the fold left out.
+    """
+
+    kind: Literal["table"]
+    reader: str = Field(pattern=r"^[a-z][a-z0-9-]{1,63}$")
+    version: str
+    examples: Named
+    fit: Named
+    predict: Named
+    validate_by: Named
+    select: str
+    direction: Literal["maximise", "minimise"] = "maximise"
+    finish: Named
+    folds: int = Field(ge=2, le=20)
+    threads: int = Field(default=2, ge=1)
+    minutes: float = Field(default=10, gt=0)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of everything that changes the result; the time budget doesn't."""
+        return hashlib.sha256(self.model_dump_json(exclude={"minutes"}).encode()).hexdigest()
+
+
+def read_recipe(path: Path) -> Recipe | TableRecipe:
+    """Read a recipe of either kind. Raises BadInput naming the field that is wrong."""
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        whole = yaml.safe_load(path.read_text("utf-8"))
+        table = isinstance(whole, dict) and whole.get("kind") == "table"
+        return (TableRecipe if table else Recipe).model_validate(whole)
     except (OSError, yaml.YAMLError) as error:
         raise BadInput(f"The recipe {path.name} cannot be read: {type(error).__name__}.") from None
     except ValidationError as error:

@@ -8,12 +8,13 @@ resumed run ends bit for bit like one that was left alone.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from readingroom.core.clock import monotonic, utc_now
 from readingroom.core.durable import write_durably
 from readingroom.core.errors import BadInput, ReadingRoomError
-from readingroom.learning.engine.recipe import Recipe, resolve
+from readingroom.learning.engine import at_once
+from readingroom.learning.engine.recipe import Recipe, TableRecipe, resolve
 from readingroom.readers.training import Report, TrainingData
 
 if TYPE_CHECKING:
@@ -36,8 +39,10 @@ TOLD_EVERY = 20
 KEPT_EVERY_SECONDS = 20.0
 LOCK = "run.lock"
 HOLD_TRIES = 10
-PARITY_EXAMPLES = 64
-PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
+MOST_EXAMPLES, MOST_VALUES = 64, 1 << 21
+"""Predicted at one time, and compared after export: so many examples, or values of the input. What a network keeps of
+each is many times that."""
+PACKAGES = ("torch", "monai", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
 
 
 class OutOfTime(ReadingRoomError):
@@ -101,30 +106,37 @@ def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, res
     report("examples", 0.0)
     made: TrainingData = resolve(recipe.examples)(data, seed, processes, _within(report, 0.0, 0.15))
     made.check(recipe.folds)
-    facts = _facts(recipe, made, data, seed)
-    _claim(out, facts, resume)
+    facts = facts_of(recipe, made, data, seed, _device())
+    claim(out, facts, resume)
     run = Run(recipe, seed, out, made, report, _device(), facts=facts)
     try:
         return _trained(run, started - _spent(out))
     except ReadingRoomError as error:
-        write_durably(out / "run.json", _json(facts | {"state": "stopped", "reason": str(error)}))
+        write_durably(out / "run.json", as_json(facts | {"state": "stopped", "reason": str(error)}))
         raise
 
 
 def _trained(run: Run, started: float) -> dict[str, Any]:
     """Train the networks of all folds, export them as one and finish."""
     recipe, report, facts = run.recipe, run.report, run.facts
-    for fold in range(recipe.folds):
+
+    def trained(fold: int, still: Callable[[], None] = lambda: None) -> "torch.nn.Module":
         told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
-        run.networks[fold] = _network(run, fold, started, told)
+        return _network(run, fold, started, told, still)
+
+    if recipe.at_once > 1 and run.device == "cpu":
+        at_once.each(trained, range(recipe.folds), recipe.at_once)  # their networks are in the folder now
+    for fold in range(recipe.folds):
+        run.networks[fold] = trained(fold)
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
     facts |= _export(run)
-    write_durably(run.folder / "run.json", _json(facts))
+    write_durably(run.folder / "run.json", as_json(facts))
     run.report = _within(report, 0.82, 1.0)
     log: dict[str, Any] = resolve(recipe.finish)(run)
+    facts["files"] = _written(run.folder)
     facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
-    write_durably(run.folder / "run.json", _json(facts))
+    write_durably(run.folder / "run.json", as_json(facts))
     return log | {"seconds": facts["seconds"]}
 
 
@@ -145,7 +157,8 @@ def _device() -> str:
     return "cuda" if _torch().cuda.is_available() else "cpu"
 
 
-def _facts(recipe: Recipe, made: TrainingData, data: Path, seed: int) -> dict[str, Any]:
+def facts_of(recipe: Recipe | TableRecipe, made: TrainingData, data: Path, seed: int, device: str) -> dict[str, Any]:
+    """Return what ``run.json`` says of a run that begins."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -163,7 +176,7 @@ def _facts(recipe: Recipe, made: TrainingData, data: Path, seed: int) -> dict[st
         "groups": len(np.unique(made.group)),
         "seed": seed,
         "threads": recipe.threads,
-        "device": _device(),
+        "device": device,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "versions": versions,
         "commit": _commit(),
@@ -183,16 +196,21 @@ def _commit() -> str:
     return "" if head.returncode else head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
+def claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
     """Make ``out`` this run's folder; go on with the run that is there only if it is the same one, with the budget
     that is given now."""
     path = out / "run.json"
     if not path.exists():
-        write_durably(path, _json(facts))
+        write_durably(path, as_json(facts))
         return
     there = json.loads(path.read_text("utf-8"))
     if not resume:
         raise BadInput(f"{out.name} holds a run already.", "Give another folder, or --resume to go on with that run.")
+    try:
+        # By the hash as it is made now: an earlier version of this engine may have hashed other fields.
+        there["recipe_sha256"] = Recipe.model_validate(there["recipe"]).sha256
+    except (KeyError, ValidationError):
+        there["recipe_sha256"] = ""
     for name, words in (
         ("recipe_sha256", "recipe"),
         ("data_sha256", "examples"),
@@ -202,7 +220,9 @@ def _claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
         if there.get(name) != facts[name]:
             raise BadInput(f"The run in {out.name} was begun with another {words}.", "Give another folder.")
     facts["started_at"] = there.get("started_at", facts["started_at"])
-    write_durably(path, _json(facts))
+    # What was trained before the stop was trained by the code of then.
+    facts["earlier_commits"] = [*there.get("earlier_commits", []), there.get("commit", "")]
+    write_durably(path, as_json(facts))
 
 
 def _spent(out: Path) -> float:
@@ -227,8 +247,12 @@ def train_one(run: Run, left_out: int) -> dict[str, float]:
     return judged
 
 
-def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn.Module":
-    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state."""
+def _network(
+    run: Run, left_out: int, started: float, told: Report, still: Callable[[], None] = lambda: None
+) -> "torch.nn.Module":
+    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state.
+
+    ``still`` is called every few steps and may raise: the state kept last stays."""
     torch, recipe = _torch(), run.recipe
     done, state = run.folder / f"fold-{left_out}.network", run.folder / f"fold-{left_out}.state"
     torch.manual_seed(_mixed(run.seed, left_out, -1))
@@ -241,8 +265,9 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     augment, loss = resolve(recipe.augment), resolve(recipe.loss)
     if recipe.side_axis is not None and recipe.side_axis in getattr(augment, "flips", ()):
         raise BadInput(f"{recipe.augment} flips axis {recipe.side_axis}, which would turn left into right.")
-    five_d = next(iter(network.parameters())).ndim == 5
-    layout = torch.channels_last_3d if five_d else torch.contiguous_format
+    # Channels last halves the time of convolutions on a CPU.
+    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
+    layout = layouts.get(next(iter(network.parameters())).ndim, torch.contiguous_format)
     network = network.to(run.device, memory_format=layout).train()
     settings = recipe.optimiser
     optimiser = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
@@ -286,11 +311,12 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
         if step % TOLD_EVERY == 0 or step == recipe.steps:
             if not bool(torch.isfinite(total)):
                 raise BadInput(f"The loss is no number any more at step {step}.", "Lower the rate in the recipe.")
-            _tell(run.folder, {
+            tell(run.folder, {
                 "fold": left_out, "step": step, "of": recipe.steps, "loss": round(total.item(), 5),
                 "parts": {name: round(value.item(), 5) for name, value in parts.items()}, "seconds": round(seconds, 1),
             })  # fmt: skip
             told(f"fold {left_out + 1} of {recipe.folds}, step {step} of {recipe.steps}", step / recipe.steps)
+            still()
         if monotonic() - last > KEPT_EVERY_SECONDS and step < recipe.steps:
             keep()
             last = monotonic()
@@ -305,17 +331,16 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
     arrays = {name: a[hidden] for name, a in run.data.arrays.items()}
     judged = resolve(recipe.validate_by)(predict(network, recipe, arrays), arrays)
     line = {"fold": left_out, "validation": judged, "n": len(hidden), "seconds": round(monotonic() - started, 1)}
-    _tell(run.folder, line)
+    tell(run.folder, line)
     _save(done, network.state_dict())
     state.unlink(missing_ok=True)
     return network
 
 
-def predict(
-    network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.ndarray], batch: int = 64
-) -> dict[str, np.ndarray]:
+def predict(network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return outputs by name for whole arrays, batch by batch, without augmentation (``augment(arrays, None)``)."""
     torch = _torch()
+    batch = _at_a_time(arrays[recipe.network.input][0])
     augment = resolve(recipe.augment)
     made: list[tuple[np.ndarray, ...]] = []
     length = len(next(iter(arrays.values())))
@@ -325,6 +350,10 @@ def predict(
             image = torch.from_numpy(np.ascontiguousarray(plain[recipe.network.input]))
             made.append(tuple(o.numpy() for o in network(image)))
     return {name: np.concatenate([m[i] for m in made]) for i, name in enumerate(recipe.network.outputs)}
+
+
+def _at_a_time(example: np.ndarray) -> int:
+    return max(1, min(MOST_EXAMPLES, MOST_VALUES // example.size))
 
 
 def _mixed(seed: int, fold: int, step: int) -> int:
@@ -339,7 +368,7 @@ def _save(path: Path, whole: dict[str, Any]) -> None:
     write_durably(path, buffer.getvalue())
 
 
-def _tell(folder: Path, line: dict[str, Any]) -> None:
+def tell(folder: Path, line: dict[str, Any]) -> None:
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
@@ -352,7 +381,8 @@ def _export(run: Run) -> dict[str, Any]:
     import onnxruntime
 
     recipe = run.recipe
-    picked = np.linspace(0, len(run.data) - 1, min(PARITY_EXAMPLES, len(run.data))).astype(int)
+    some = min(len(run.data), _at_a_time(run.data.arrays[recipe.network.input][0]))
+    picked = np.linspace(0, len(run.data) - 1, some).astype(int)
     plain = resolve(recipe.augment)({name: a[picked] for name, a in run.data.arrays.items()}, None)
     image = torch.from_numpy(np.ascontiguousarray(plain[recipe.network.input]))
     buffer = io.BytesIO()
@@ -363,8 +393,8 @@ def _export(run: Run) -> dict[str, Any]:
     )  # fmt: skip
     write_durably(run.folder / "network.onnx", buffer.getvalue())
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-    there = session.run(names, {recipe.network.input: image.numpy()})
     assert run.together is not None
+    there = session.run(names, {recipe.network.input: image.numpy()})
     with torch.no_grad():
         here = [o.numpy() for o in run.together(image)]
     worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
@@ -375,5 +405,11 @@ def _export(run: Run) -> dict[str, Any]:
     return {"onnx_largest_difference": worst, "onnx_compared_on": len(picked)}
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def _written(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file that came of the run: ``run.json`` tells what they are, wherever they go together."""
+    files = (*folder.glob("*.onnx"), *folder.glob("*.json"))
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files) if p.name != "run.json"}
+
+
+def as_json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -60,6 +60,13 @@ def read_characteristics(data: bytes) -> Characteristics:
         raise BadInput(f"Not calibrations of characteristics: {type(error).__name__}.") from None
 
 
+def density_words(texture: float) -> str:
+    """Return what a texture rating of readers (1 to 5) means, by ``CUTS``."""
+    if texture >= CUTS["solid"][1]:
+        return "solid"
+    return "part-solid" if texture >= CUTS["not-ground-glass"][1] else "ground glass"
+
+
 def learn(said: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> Characteristics:
     """Fit on ratings of unseen patients: ``said`` and ``truth`` by rating, 1 to 5, ``(n,)``.
 

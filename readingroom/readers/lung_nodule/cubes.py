@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from readingroom.core.errors import BadInput
 from readingroom.imaging.nifti import read_nifti
+from readingroom.readers.lung_nodule.lungs import lungs_in_crop
 
 MIN_HIT_MM = 5.0
 
@@ -29,6 +30,11 @@ class Cube:
         if count < 2:
             return self.mask
         return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+
+    @cached_property
+    def lungs(self) -> np.ndarray:
+        """The lung in the cube: bool, same shape."""
+        return lungs_in_crop(self.hu)
 
     @cached_property
     def centre(self) -> np.ndarray | None:

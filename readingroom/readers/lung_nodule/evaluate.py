@@ -16,13 +16,12 @@ import numpy as np
 from readingroom.core.errors import BadInput
 from readingroom.evaluation.bootstrap import DRAWS, bootstrap, paired_difference
 from readingroom.evaluation.classification import delong
-from readingroom.evaluation.estimate import Estimate
+from readingroom.evaluation.estimate import Estimate, proportion
 from readingroom.evaluation.subgroups import band
 from readingroom.readers.lung_nodule.augment import random_shift, window
-from readingroom.readers.lung_nodule.characterise import calcified
+from readingroom.readers.lung_nodule.characterise import calcified, density_words
 from readingroom.readers.lung_nodule.cubes import MIN_HIT_MM, Cube, read_cubes
 from readingroom.readers.lung_nodule.detect import litres
-from readingroom.readers.lung_nodule.lungs import lungs_in_crop
 from readingroom.readers.lung_nodule.ratings import read_ratings
 from readingroom.readers.lung_nodule.reader import HERE, LungNoduleReader
 
@@ -39,7 +38,8 @@ MATCHING_RULE = (
     f"patients; Dice: of the best mark that hits with the annotation, mean over windows, then patients found; 95% "
     f"intervals by bootstrap over patients ({DRAWS} draws, seed {SEED}). Malignancy and texture: one reader's rating "
     f"of each nodule found (malignancy above 3 against below, 3 left out; texture 5 against less); intervals after "
-    f"DeLong."
+    f"DeLong. Marks count whether or not it would abstain; abstained: share of whole cubes with an out-of-domain score "
+    f"above 1, interval after Wilson."
 )
 
 Report = Callable[[str, float], None]
@@ -47,9 +47,11 @@ Report = Callable[[str, float], None]
 
 @dataclass
 class Tally:
-    """What one patient's windows gave. ``suspicion``, ``texture``, ``diameter_mm``: of the best marks that hit."""
+    """What one patient's windows gave. ``suspicion``, ``texture``, ``diameter_mm``: of the best marks that hit;
+    ``unlike``: the out-of-domain score of the whole cube."""
 
     positive: bool
+    unlike: float = 0.0
     hits: list[bool] = field(default_factory=list)
     false_marks: int = 0
     litres: float = 0.0
@@ -103,7 +105,8 @@ def evaluate(
 
 
 def compare(result: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """Return this version minus the earlier one on the same patients, with paired intervals.
+    """Return this version minus the earlier one on the same patients, with paired intervals; the earlier one's own
+    comparison goes along.
 
     Raises BadInput where ``earlier`` names no cases or not one that is here.
     """
@@ -123,7 +126,8 @@ def compare(result: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, 
         for name, chosen in among.items()
         if chosen
     }
-    return {"reader": earlier.get("reader"), "version": earlier.get("version"), "n": len(same), "difference": found}
+    said = {"reader": earlier.get("reader"), "version": earlier.get("version"), "n": len(same), "difference": found}
+    return said | ({"against": earlier["against"]} if "against" in earlier else {})
 
 
 MEASURES: Mapping[str, Callable[[Sequence[Tally]], float]] = {
@@ -140,26 +144,27 @@ def _case(tally: Tally) -> dict[str, Any]:
     return {
         name: [round(v, 4) if isinstance(v, float) else v for v in value] if isinstance(value, list) else value
         for name, value in kept.items()
-    } | {"litres": round(tally.litres, 6)}
+    } | {"litres": round(tally.litres, 6), "unlike": round(tally.unlike, 3)}
 
 
 def _of_case(kept: Mapping[str, Any]) -> Tally:
     hits = [bool(h) for h in kept["hits"]]
-    return Tally(bool(hits), hits, int(kept["false_marks"]), float(kept["litres"]), [float(d) for d in kept["dice"]])
+    dice = [float(d) for d in kept["dice"]]
+    return Tally(bool(hits), 0.0, hits, int(kept["false_marks"]), float(kept["litres"]), dice)
 
 
 def _tally(reader: LungNoduleReader, cube: Cube) -> Tally:
     # Seeded by the voxels: the windows of a case don't depend on its name or on what else is in the folder.
     random = np.random.default_rng(int(cube.fingerprint, 16))
-    tally = Tally(cube.centre is not None)
+    whole = reader.unlike(cube.hu, cube.lungs, reader.look(cube.hu, cube.lungs))
+    tally = Tally(cube.centre is not None, whole.score)
     for _ in range(WINDOWS):
         # The annotation is the whole nodule's: a window that cuts it does not move its centre.
         seen, start = window(cube, random_shift(random, JITTER_MM))
-        inside = lungs_in_crop(seen.hu)
-        marks = reader.marks(seen.hu, inside)
+        marks = reader.marks(reader.look(seen.hu, seen.lungs), seen.hu.shape)
         hitting = [m for m in marks if cube.hits(m.index + start)]
         tally.false_marks += sum(not cube.on_annotation(m.index + start) for m in marks)
-        tally.litres += litres(inside)
+        tally.litres += litres(seen.lungs)
         if cube.centre is None:
             continue
         tally.hits.append(bool(hitting))
@@ -184,7 +189,10 @@ def _metrics(tallies: list[Tally]) -> dict[str, Any]:
     def estimate(name: str, among: list[Tally]) -> dict[str, Any]:
         return bootstrap(among, MEASURES[name], SEED).as_metric()
 
-    metrics = {"false_positives_per_litre": estimate("false_positives_per_litre", tallies)}
+    metrics = {
+        "false_positives_per_litre": estimate("false_positives_per_litre", tallies),
+        "abstained": proportion(sum(t.unlike > 1 for t in tallies), len(tallies)).as_metric(),
+    }
     if positive:
         metrics["sensitivity"] = estimate("sensitivity", positive)
     if matched:
@@ -203,7 +211,7 @@ def _rated(tallies: Sequence[Tally], said: Sequence[Mapping[str, float] | None])
     pairs = [(t, r) for t, r in zip(tallies, said, strict=True) if t.suspicion and r is not None]
     judged = [(t, r) for t, r in pairs if r["malignancy"] != INDETERMINATE]
     malignant = np.array([r["malignancy"] > INDETERMINATE for _, r in judged], bool)
-    solid = np.array([r["texture"] == 5 for _, r in pairs], bool)
+    solid = np.array([density_words(r["texture"]) == "solid" for _, r in pairs], bool)
     asked = {
         "auc_malignancy": (malignant, [np.mean(t.suspicion) for t, _ in judged]),
         "auc_malignancy_diameter_alone": (malignant, [np.mean(t.diameter_mm) for t, _ in judged]),
@@ -226,9 +234,7 @@ def _strata(
         ball = float((6 * cube.nodule.sum() / np.pi) ** (1 / 3))
         parts.setdefault(f"diameter {band(ball, SIZE_BANDS_MM, 'mm')}", []).append(n)
         if rating is not None:
-            texture = rating["texture"]
-            kind = "solid" if texture == 5 else "ground glass" if texture == 1 else "part-solid"
-            parts.setdefault(f"texture {kind}", []).append(n)
+            parts.setdefault(f"texture {density_words(rating['texture'])}", []).append(n)
     return {
         name: _metrics([tallies[n] for n in which]) | _rated([tallies[n] for n in which], [said[n] for n in which])
         for name, which in sorted(parts.items())

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from readingroom.readers.lung_nodule import candidates, classifier, features, lungs
+from readingroom.readers.lung_nodule import candidates, classifier, features
 from readingroom.readers.lung_nodule.augment import plant, vary
 from readingroom.readers.lung_nodule.cubes import Cube
 from readingroom.readers.lung_nodule.first_look import Background, labels
@@ -67,7 +67,7 @@ def of_cube(
         planted = plant(cube, background.hu, background.lungs, random)
         if planted is not None:
             made += _positives(planted[0], planted[1], said, random)
-    inside = lungs.lungs_in_crop(cube.hu) & ~ndimage.binary_dilation(cube.mask, iterations=6)
+    inside = cube.lungs & ~ndimage.binary_dilation(cube.mask, iterations=6)
     made += _simulated(cube.hu, inside, IMPLANTS, random)
     return made
 
@@ -90,7 +90,7 @@ def of_background(background: Background, known: np.ndarray, look: classifier.En
 def _of_image(
     cube: Cube, said: tuple[float, ...], look: classifier.Ensemble, negatives: int, random: np.random.Generator
 ) -> list[Patch]:
-    inside = lungs.lungs_in_crop(cube.hu)
+    inside = cube.lungs
     found = candidates.find_candidates(cube.hu, inside)
     made = _positives(cube, inside, said, random, found)
     no = found.take(labels(cube, found.index) == 0)

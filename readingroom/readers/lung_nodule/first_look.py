@@ -161,7 +161,7 @@ def _join(pieces: list[Rows]) -> Rows:
 
 
 def _cube_rows(cube: Cube, fold: int, weight: float) -> Rows:
-    inside = lungs.lungs_in_crop(cube.hu)
+    inside = cube.lungs
     found = candidates.find_candidates(cube.hu, inside)
     said = labels(cube, found.index)
     kept = said >= 0

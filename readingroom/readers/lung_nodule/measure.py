@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
 
 from readingroom.findings.codes import code
 from readingroom.findings.model import Axis, Measurement
 from readingroom.imaging.volume import Volume
+from readingroom.readers.diameters import perpendicular_diameters
 from readingroom.readers.lung_nodule.grid import Grid
 from readingroom.readers.lung_nodule.segment import Segment
 
@@ -48,19 +48,16 @@ def on_source(piece: Segment, grid: Grid, shape: tuple[int, ...]) -> SourceMask:
 def axes_of(source: SourceMask, volume: Volume) -> tuple[Axis, Axis]:
     """Return the long and the short axis, ends in LPS mm, in the slice where the long one is longest."""
     _, row_mm, column_mm = volume.spacing_mm
-    best: tuple[float, int, np.ndarray, np.ndarray] | None = None
+    best: tuple[float, int, np.ndarray] | None = None
     for k in range(source.mask.shape[0]):
         if not source.mask[k].any():
             continue
-        corners = _corners(source.mask[k]) * (row_mm, column_mm)
-        hull = _hull(corners)
-        distance = np.linalg.norm(hull[:, None] - hull[None], axis=2)
-        a, b = np.unravel_index(int(distance.argmax()), distance.shape)
-        if best is None or distance[a, b] > best[0] + 1e-9:
-            best = (float(distance[a, b]), k, hull[a], hull[b])
+        found = perpendicular_diameters(source.mask[k], row_mm, column_mm)
+        length = float(np.linalg.norm(found[0, 1] - found[0, 0]))
+        if best is None or length > best[0] + 1e-9:
+            best = (length, k, found)
     assert best is not None, "an empty segment"
-    _, k, start, end = best
-    short_start, short_end = _across(_corners(source.mask[k]) * (row_mm, column_mm), start, end, min(row_mm, column_mm))
+    _, k, ((start, end), (short_start, short_end)) = best
 
     def lps(point: np.ndarray) -> tuple[float, float, float]:
         index = np.array([k, point[0] / row_mm, point[1] / column_mm]) + source.offset
@@ -71,36 +68,6 @@ def axes_of(source: SourceMask, volume: Volume) -> tuple[Axis, Axis]:
         Axis(role="long", start_lps_mm=lps(start), end_lps_mm=lps(end)),
         Axis(role="short", start_lps_mm=lps(short_start), end_lps_mm=lps(short_end)),
     )
-
-
-def _corners(plane: np.ndarray) -> np.ndarray:
-    """Corners of all pixels of ``plane`` ``(n, 2)``, in (row, column) pixels."""
-    pixels = np.argwhere(plane)
-    return np.unique(np.concatenate([pixels + np.array((dy, dx)) for dy in (-0.5, 0.5) for dx in (-0.5, 0.5)]), axis=0)
-
-
-def _hull(points: np.ndarray) -> np.ndarray:
-    try:
-        return points[ConvexHull(points).vertices]
-    except QhullError:
-        return points
-
-
-def _across(points: np.ndarray, start: np.ndarray, end: np.ndarray, pixel_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """The longest chord at a right angle to start-end."""
-    along = (end - start) / max(float(np.linalg.norm(end - start)), 1e-9)
-    side = np.array([-along[1], along[0]])
-    u, v = (points - start) @ along, (points - start) @ side
-    slots = np.rint(u / pixel_mm).astype(int)
-    best = (-1.0, 0.0, 0.0, 0.0)
-    for slot in np.unique(slots):
-        here = v[slots == slot]
-        length = float(here.max() - here.min())
-        if length > best[0]:
-            best = (length, slot * pixel_mm, float(here.min()), float(here.max()))
-    _, at, low, high = best
-    foot = start + along * at
-    return foot + side * low, foot + side * high
 
 
 def length_mm(axis: Axis) -> float:

@@ -72,7 +72,7 @@ class LungNoduleReader:
         self._characteristics = characterise.read_characteristics(kept("characteristics.json"))
         self._malignancy = malignancy.read_malignancy(kept("malignancy.json"))
         self._cases = similar.read_cases(kept("cases.json"))
-        self._domain = json.loads(kept("domain.json"))
+        self._domain = domain.read_lung_domain(kept("domain.json"))
         baseline = json.loads(kept("baseline.json"))
         if baseline["names"] != features.NAMES or self._first.width != len(features.NAMES):
             raise BadInput("The weights were made for other features than this version computes.", "Train again.")
@@ -96,7 +96,7 @@ class LungNoduleReader:
             candidates.MIN_LAPLACE_HU, candidates.MAX_PER_LITRE, detect.LOOKED_PER_LITRE, detect.LOOKED_AT_LEAST,
             detect.APART_MM, detect.MOST, patches.WIDE_SIGMA, patches.WIDE_MM, patches.LOW_HU, patches.HIGH_HU,
             features.NAMES, characterise.SOLID_HU, characterise.CALCIFIED_HU, characterise.CALCIFIED_SHARE,
-            similar.SHOWN,
+            similar.SHOWN, domain.UNITS,
         )  # fmt: skip
         return sha256_hex(json.dumps(settings), self.weights_sha256)
 
@@ -105,14 +105,24 @@ class LungNoduleReader:
         (scores,) = self._first.run(rows).values()
         return scores[:, 0].astype(np.float64)
 
-    def marks(self, hu: np.ndarray, inside: np.ndarray, probability: float | None = None) -> list[detect.Mark]:
-        """Marks of at least ``probability`` (the operating point where None) in a 1 mm grid with its lung mask."""
+    def look(self, hu: np.ndarray, inside: np.ndarray) -> detect.Looked | None:
+        """What both looks say of the candidates in a 1 mm grid with its lung mask."""
+        return detect.look(hu, inside, self.first, self._network.run)
+
+    def unlike(self, hu: np.ndarray, aerated: np.ndarray, looked: detect.Looked | None) -> domain.Unlike:
+        """How unlike the training images the same image is, by its ``aerated`` lung and by what was looked at."""
+        return self._domain.judge(hu, aerated, looked)
+
+    def marks(
+        self, looked: detect.Looked | None, shape: tuple[int, ...], probability: float | None = None
+    ) -> list[detect.Mark]:
+        """Marks of at least ``probability`` (the operating point where None) among what was looked at; ``shape``: of
+        the grid."""
         wanted = self._operating_point if probability is None else probability
         # Calibration rises with the score: the threshold on the score is found once, by its inverse.
         c = self._calibration
         threshold = (np.log(wanted / (1 - wanted)) - c.offset - c.prior_shift) / max(c.slope, 1e-9)
-        looked = detect.look(hu, inside, self.first, self._network.run)
-        return detect.marks_of(looked, self._weighing, hu.shape, float(threshold) - 1e-9)
+        return detect.marks_of(looked, self._weighing, shape, float(threshold) - 1e-9)
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of raw scores."""
@@ -168,14 +178,18 @@ class LungNoduleReader:
             )
         # Searched is what holds air: in fluid every edge would be a mark.
         grid, inside = lungs.working_grid(volume, found.together)
-        away = domain.describe(grid.hu, inside)
         lap("grid", 0.3)
-        unlike = domain.distance(self._domain, away)
-        if unlike > self._domain["abstain_above"]:
-            reason = f"The image is unlike those this reader was made with: noise or lung density (score {unlike:.1f})."
-            return ReadingOutput(abstained=reason, out_of_domain_score=round(unlike, 3), seconds=seconds)
-        marks = self.marks(grid.hu, inside)
+        looked = self.look(grid.hu, inside)
         lap("candidates", 0.8)
+        unlike = self.unlike(grid.hu, inside, looked)
+        statistics: dict[str, float | str] = dict(unlike.statistics)
+        statistics["lung_litres"] = round(sum(sizes), 3)
+        score = round(unlike.score, 3)
+        if unlike.reason:
+            return ReadingOutput(
+                abstained=unlike.reason, out_of_domain_score=score, input_statistics=statistics, seconds=seconds
+            )
+        marks = self.marks(looked, grid.hu.shape)
         anatomy = look(volume) if marks else None
         reported = [
             self._finding(n, mark, grid, series, volume, anatomy, whole.said) for n, mark in enumerate(marks, 1)
@@ -184,10 +198,7 @@ class LungNoduleReader:
         context = NoduleContext(age_years=request.context.age_years, incomplete=request.partial or bool(whole.said))
         assessed = assess([r.finding for r in reported], context, request.priors)
         lap("findings", 1.0)
-        statistics: dict[str, float | str] = {
-            name: round(float(value), 4) for name, value in zip(domain.NAMES, away, strict=True)
-        }
-        statistics |= {"lung_litres": round(sum(sizes), 3), "candidates_reported": float(len(marks))}
+        statistics["candidates_reported"] = float(len(marks))
         statistics |= {f"dense_ml_{side}": whole.dense_ml.get(side, 0.0) for side in dense.SIDES}
         return ReadingOutput(
             findings=assessed.findings,
@@ -198,7 +209,7 @@ class LungNoduleReader:
                 for side, ml in whole.dense_ml.items()
             ),
             assessments=assessed.study,
-            out_of_domain_score=round(unlike, 3),
+            out_of_domain_score=score,
             input_statistics=statistics,
             seconds=seconds,
         )

@@ -27,7 +27,6 @@ from readingroom.readers.lung_nodule import (
     examples,
     features,
     first_look,
-    lungs,
     malignancy,
     similar,
 )  # fmt: skip
@@ -115,7 +114,7 @@ def finish_run(run: TrainedRun) -> dict[str, Any]:
         for cube, one in zip(kept.cubes, looked, strict=True)
     ]
     run.report("operating point", 0.6)
-    volume = sum(detect.litres(lungs.lungs_in_crop(c.hu)) for c in kept.cubes)
+    volume = sum(detect.litres(c.lungs) for c in kept.cubes)
     scores = np.array([m.score for case in marks for m in case])
     truth = np.array([c.hits(m.index) for c, case in zip(kept.cubes, marks, strict=True) for m in case])
     false = np.array([not c.on_annotation(m.index) for c, case in zip(kept.cubes, marks, strict=True) for m in case])
@@ -130,7 +129,12 @@ def finish_run(run: TrainedRun) -> dict[str, Any]:
     nodules, _ = lidc_nodules(kept.folder.resolve().parent / TABLE)
     learnt = malignancy.learn(nodules, locked, run.seed)
     run.report("nearest cases", 0.8)
-    cases = _cases(run, kept)
+    together = _together(run, kept)
+    cases = _cases(kept, together)
+    known = domain.learn_domain(
+        [c.fingerprint for c in kept.cubes], [part_of(c.case_id) for c in kept.cubes],
+        np.stack([domain.describe(c.hu, c.lungs) for c in kept.cubes]), looked, together,
+    )  # fmt: skip
     export, worst = first_look.export(kept.look)
     negatives = np.concatenate([one.second for one in looked if one is not None])
     log: dict[str, Any] = {
@@ -172,8 +176,7 @@ def finish_run(run: TrainedRun) -> dict[str, Any]:
     _write_json(out / "characteristics.json", characteristics.as_json())
     _write_json(out / "malignancy.json", learnt.model.as_json())
     _write_json(out / "cases.json", cases.as_json())
-    away = [domain.describe(c.hu, lungs.lungs_in_crop(c.hu)) for c in kept.cubes]
-    _write_json(out / "domain.json", domain.learn(away))
+    _write_json(out / "domain.json", known.as_json())
     _write_json(out / "training.json", log)
     card.write(out / "card.yaml", out, None)
     return log
@@ -197,9 +200,7 @@ def _out_of_fold(run: TrainedRun, kept: Kept) -> list[detect.Looked | None]:
         run.report("out of fold", 0.6 * n / len(kept.cubes))
         fold = part_of(cube.case_id)
         first: classifier.Ensemble = kept.look.folds[fold]
-        found.append(
-            detect.look(cube.hu, lungs.lungs_in_crop(cube.hu), first.score, of_torch(run.networks[fold]))
-        )  # fmt: skip
+        found.append(detect.look(cube.hu, cube.lungs, first.score, of_torch(run.networks[fold])))
     return found
 
 
@@ -282,14 +283,20 @@ def _rated(kept: Kept, on: list[list[detect.Mark]]) -> tuple[dict[str, np.ndarra
     return tuple({n: np.array([pair[side][n] for pair in pairs]) for n in NAMES} for side in (0, 1))  # type: ignore[return-value]
 
 
-def _cases(run: TrainedRun, kept: Kept) -> similar.Cases:
-    """The training nodules as the network sees them."""
+def _together(run: TrainedRun, kept: Kept) -> list[detect.Looked | None]:
+    """What the looks of all training cases together say of each training cube, as they will at use."""
     assert run.together is not None
-    network, whole = of_torch(run.together), kept.look.whole
-    features_of, keys, words = [], [], []
+    network, seen = of_torch(run.together), []
     for n, cube in enumerate(kept.cubes):
         run.report("nearest cases", 0.8 + 0.18 * n / len(kept.cubes))
-        looked = detect.look(cube.hu, lungs.lungs_in_crop(cube.hu), whole.score, network)
+        seen.append(detect.look(cube.hu, cube.lungs, kept.look.whole.score, network))
+    return seen
+
+
+def _cases(kept: Kept, together: list[detect.Looked | None]) -> similar.Cases:
+    """The training nodules as the network sees them."""
+    features_of, keys, words = [], [], []
+    for cube, looked in zip(kept.cubes, together, strict=True):
         at = detect.marks_of(looked, detect.Weighing(0.0, 1.0), cube.hu.shape, -np.inf)
         here = next((m for m in at if cube.hits(m.index)), None)
         if here is None:
@@ -304,7 +311,7 @@ def _words(cube: Cube, ratings: Mapping[str, float] | None) -> str:
     size = 2 * float((3 * cube.nodule.sum() / (4 * np.pi)) ** (1 / 3))
     if ratings is None:
         return f"{size:.0f} mm"
-    kind = "solid" if ratings["texture"] >= 4.5 else "ground glass" if ratings["texture"] < 1.5 else "part-solid"
+    kind = characterise.density_words(ratings["texture"])
     return f"{size:.0f} mm, {kind}, rated {ratings['malignancy']:.1f} of 5 for malignancy by its readers"
 
 

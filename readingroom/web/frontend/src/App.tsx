@@ -13,8 +13,10 @@ import { AuditPage } from "./audit/AuditPage";
 import { CohortPage } from "./cohorts/CohortPage";
 import { CohortsPage } from "./cohorts/CohortsPage";
 import { Banner, Top } from "./components/Top";
+import { DayPage } from "./day/DayPage";
 import { ModelsPage } from "./models/ModelsPage";
 import { DriftPage } from "./drift/DriftPage";
+import { NormsPage, StudyNormsPage } from "./norms/NormsPage";
 import { AccountPage } from "./pages/AccountPage";
 import { takeProblem } from "./pages/problems";
 import { QuarantinePage } from "./pages/QuarantinePage";
@@ -23,9 +25,12 @@ import { SetUpPage } from "./pages/SetUpPage";
 import { SignInPage } from "./pages/SignInPage";
 import { SystemPage } from "./pages/SystemPage";
 import { WorklistPage } from "./pages/WorklistPage";
-import { auditStudyOf, cohortOf, driftOf, runOf, studyOf, usePath } from "./router";
+import { auditStudyOf, cohortOf, driftOf, normsStudyOf, runOf, studyOf, usePath } from "./router";
 import { RunPage } from "./runs/RunPage";
 import { RunsPage } from "./runs/RunsPage";
+import { UrgentBanner } from "./urgent/UrgentBanner";
+import { UrgentPage } from "./urgent/UrgentPage";
+import { useUrgent, type Urgency } from "./urgent/useUrgent";
 
 const loadStudyPage = () => import("./study/StudyPage");
 const StudyPage = lazy(loadStudyPage);
@@ -41,6 +46,7 @@ export function App() {
   const [problem, setProblem] = useState(takeProblem);
   const [glass, setGlass] = useState(false);
   const alerts = useAlertCount(who.known ? who.account : null);
+  const urgency = useUrgent(who.known ? who.account : null);
 
   const ask = useCallback(() => {
     setError(null);
@@ -77,7 +83,8 @@ export function App() {
       )}
       {who.known && who.account && (
         <>
-          <Top account={who.account} path={path} alerts={alerts.open} onGlass={() => setGlass(true)} onSignOut={signOut} />
+          <Top account={who.account} path={path} counts={{ "/alerts": alerts.open, "/urgent": urgency.waiting }} onGlass={() => setGlass(true)} onSignOut={signOut} />
+          <UrgentBanner urgency={urgency} path={path} />
           {glass && <GlassDialog onOpened={() => setGlass(false)} onClose={() => setGlass(false)} />}
           {problem && (
             <div className="row problem">
@@ -85,17 +92,18 @@ export function App() {
               <button type="button" onClick={() => setProblem(null)}>Close</button>
             </div>
           )}
-          <Page path={path} account={who.account} about={about} onAccountChanged={ask} onAlertSeen={alerts.again} />
+          <Page path={path} account={who.account} about={about} urgency={urgency} onAccountChanged={ask} onAlertSeen={alerts.again} />
         </>
       )}
     </div>
   );
 }
 
-function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
+function Page({ path, account, about, urgency, onAccountChanged, onAlertSeen }: {
   path: string;
   account: Account;
   about: About | null;
+  urgency: Urgency;
   onAccountChanged: () => void;
   onAlertSeen: () => void;
 }) {
@@ -116,13 +124,21 @@ function Page({ path, account, about, onAccountChanged, onAlertSeen }: {
   if (cohort) return <CohortPage key={cohort} cohortId={cohort} />;
   const watched = driftOf(path);
   if (watched !== undefined) return <DriftPage me={account} watchId={watched} />;
+  const measured = normsStudyOf(path);
+  if (measured) return <StudyNormsPage key={measured} studyId={measured} />;
   const run = runOf(path);
   if (run) return <RunPage key={run} runId={run} />;
   switch (path) {
     case "/":
       return <WorklistPage account={account} about={about} />;
+    case "/urgent":
+      return <UrgentPage urgency={urgency} />;
+    case "/simulated-day":
+      return <DayPage />;
     case "/readers":
       return <ReadersPage />;
+    case "/norms":
+      return <NormsPage />;
     case "/cohorts":
       return <CohortsPage />;
     case "/models":

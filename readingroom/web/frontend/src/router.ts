@@ -1,5 +1,6 @@
 // Addresses of the pages: `/`, `/study/{study_id}`, `/readers`, `/quarantine`, `/system`, `/account`, `/set-up`,
 // `/accounts`, `/projects`, `/alerts`, `/cohorts`, `/cohorts/{cohort_id}`, `/models`, `/runs`, `/runs/{run_id}`, `/drift`, `/drift/{watch_id}`,
+// `/urgent`, `/simulated-day`, `/norms`, `/norms/study/{study_id}`.
 
 import { useSyncExternalStore } from "react";
 
@@ -49,6 +50,14 @@ export function driftOf(path: string): string | null | undefined {
 }
 
 export const driftPath = (id: string): string => `/drift/${encodeURIComponent(id)}`;
+
+/** `/norms/study/{study_id}`: the measures that came with a study. */
+export function normsStudyOf(path: string): string | null {
+  const match = /^\/norms\/study\/([^/]+)\/?$/.exec(path);
+  return match?.[1] ? decodeURIComponent(match[1]) : null;
+}
+
+export const normsPath = (id: string): string => `/norms/study/${encodeURIComponent(id)}`;
 
 export function runOf(path: string): string | null {
   const match = /^\/runs\/([0-9a-f]+)\/?$/.exec(path);

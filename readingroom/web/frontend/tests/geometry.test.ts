@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { lpsToPixel, nearestPlane, normalOf, orientationLetters, pixelToLps, type Plane, scaleBar, sortPlanes } from "../src/images/geometry";
+import { lpsToPixel, nearestPlane, normalOf, orientationLetters, pixelToLps, type Plane, reasonAgainstStack, scaleBar, sortPlanes } from "../src/images/geometry";
 
 const base: Plane = {
   sopInstanceUid: "1", imageId: "1", instanceNumber: 1, position: [10, 20, 30], alongRow: [1, 0, 0],
@@ -22,6 +22,20 @@ describe("planes", () => {
   it("finds the nearest", () => {
     expect(nearestPlane([at(1), at(3), at(5)], [0, 0, 3.8])).toBe(1);
     expect(nearestPlane([], [0, 0, 0])).toBe(-1);
+  });
+});
+
+describe("a stack for planes", () => {
+  it("is upright and even", () => {
+    expect(reasonAgainstStack([at(0), at(3), at(6.1), at(9)])).toBe("");
+    expect(reasonAgainstStack([at(0), at(3), at(9)])).toContain("not evenly spaced");
+  });
+  it("is not sheared, either way", () => {
+    const [c, s] = [Math.cos(0.25), Math.sin(0.25)];
+    for (const sign of [1, -1]) {
+      const askew = [0, 5, 10].map((z) => ({ ...at(z), alongColumn: [0, c, sign * s] as [number, number, number] }));
+      expect(reasonAgainstStack(askew)).toContain("tilted");
+    }
   });
 });
 

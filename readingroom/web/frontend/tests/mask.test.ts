@@ -73,6 +73,27 @@ describe("cuts in the patient", () => {
     const zs = loop.map((p) => p[2]);
     expect([Math.min(...zs), Math.max(...zs)]).toEqual([31.5, 34.5]);
   });
+  it("lies on its images where the gantry was tilted", () => {
+    // Tilted by 6 degrees, the table moving along z: 120 rows down, a millimetre off the plane is eleven rows of it.
+    const [c, s] = [Math.cos(Math.PI / 30), Math.sin(Math.PI / 30)];
+    const tilted = (sop: string, z: number): Plane => ({ ...plane(sop, z), alongColumn: [0, c, s] });
+    const deep = maskOf({
+      series_instance_uid: "1", offset: [0, 60, 0], shape: [3, 60, 1], sop_instance_uids: ["a", "b", "c"], runs: [119, 1],
+    });
+    const grid = gridOf(deep, new Map([["a", tilted("a", 0)], ["b", tilted("b", 3)], ["c", tilted("c", 6)]]))!;
+    const normal: Point3 = [0, -s, c];
+    for (const [z, drawn] of [[0, 0], [3, 1], [6, 0]] as const) {
+      // The pane's middle lies far from the box, in the image's plane.
+      const middle: Point3 = [-100, -50 + 10 * c, z + 10 * s];
+      expect(outlinesOnPlane(deep, grid, normal, middle)).toHaveLength(drawn);
+    }
+    const [loop] = outlinesOnPlane(deep, grid, normal, [-100, -50, 3]) as [Point3[]];
+    const rows = loop.map((p) => ((p[1] + 50) * c + (p[2] - 3) * s) / 2);
+    expect(Math.min(...rows)).toBeCloseTo(118.5);
+    expect(Math.max(...loop.map((p) => Math.abs(-s * (p[1] + 50) + c * (p[2] - 3))))).toBeCloseTo(0);
+    // The table's way lies in the sagittal plane: there it is cut as ever.
+    expect(cutByPlane(deep, grid, [1, 0, 0], [-100, 0, 0])!.bitmap.height).toBe(3);
+  });
   it("draws nothing on a plane askew to the grid", () => {
     expect(outlinesOnPlane(mask, gridOf(mask, planes)!, [0.7, 0, 0.7], [-89, 0, 33])).toEqual([]);
   });

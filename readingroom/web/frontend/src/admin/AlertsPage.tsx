@@ -14,6 +14,7 @@ const KINDS: Record<string, string> = {
   "glass-missed": "Tried to open a closed study; nothing was found",
   "audit-altered": "The audit is not as it was written",
   drift: "A reader's numbers have moved",
+  "urgent-waiting": "Nobody acknowledges an urgent finding",
 };
 
 /** `onSeen`: the count in the bar may have changed. */

@@ -65,6 +65,13 @@ export async function json<T>(method: string, path: string, body?: unknown): Pro
   return (await response.json()) as T;
 }
 
+/** What `path` answers and its tag, or null where that has not changed since `etag`. */
+export async function changed<T>(path: string, etag: string): Promise<{ value: T; etag: string } | null> {
+  const response = await send("GET", path, undefined, etag ? { "If-None-Match": etag } : {});
+  if (response.status === 304) return null;
+  return { value: (await response.json()) as T, etag: response.headers.get("ETag") ?? "" };
+}
+
 /** Remember the CSRF token of a session that was just opened or found. */
 export function kept(session: Session): Session {
   if (session.csrf) csrf = session.csrf;
@@ -85,11 +92,8 @@ export const api = {
     // A name that is looked for travels in the body, never in an address.
     if (query.q.trim()) return json<Worklist>("POST", "/worklist/search", { ...page, q: query.q });
     const parameters = new URLSearchParams({ ...page, offset: "0", limit: "200" });
-    const headers: Record<string, string> = etag ? { "If-None-Match": etag } : {};
-    const response = await send("GET", `/worklist?${parameters.toString()}`, undefined, headers);
-    if (response.status === 304) return null;
-    const list = (await response.json()) as Worklist;
-    return { ...list, etag: response.headers.get("ETag") ?? list.etag };
+    const found = await changed<Worklist>(`/worklist?${parameters.toString()}`, etag);
+    return found && { ...found.value, etag: found.etag || found.value.etag };
   },
   study: (id: string) => json<Study>("GET", study(id)),
   ready: (id: string) => json<unknown>("POST", `${study(id)}/ready`, {}),

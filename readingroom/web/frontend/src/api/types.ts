@@ -149,6 +149,16 @@ export interface Patient {
 
 export type ReportState = "none" | "draft" | "final" | "written";
 
+export type UrgentState = "raised" | "shown" | "escalated" | "acknowledged" | "closed";
+
+/** Where the most urgent open alert of a study stands. */
+export interface UrgentMark {
+  alert_id: string;
+  finding: string;
+  state: UrgentState;
+  acknowledged_by: string;
+}
+
 export interface WorklistItem {
   study_id: string;
   patient: Patient;
@@ -176,6 +186,7 @@ export interface WorklistItem {
   };
   report_state: ReportState;
   tasks: number;
+  urgent: UrgentMark | null;
   received_at: string;
   age_seconds: number;
 }
@@ -249,7 +260,7 @@ export interface Task {
   created_at: string;
 }
 
-export interface Study extends Omit<WorklistItem, "tasks" | "findings"> {
+export interface Study extends Omit<WorklistItem, "tasks" | "findings" | "urgent"> {
   StudyInstanceUID: string;
   flags: Flag[];
   series: StudySeries[];
@@ -257,17 +268,29 @@ export interface Study extends Omit<WorklistItem, "tasks" | "findings"> {
   findings: StudyFinding[];
   assessments: StudyAssessment[];
   no_further_findings: { by: string; at: string } | null;
+  context: { said: PatientContext; by: string; at: string } | null;
   tasks: Task[];
   can: string[];
   /** It is open through broken glass, until then. */
   glass_until: string | null;
 }
 
+/** What tables ask about patient and study that no image shows. null: nobody said. */
+export interface PatientContext {
+  screening: boolean | null;
+  risk: "low" | "high" | null;
+  known_cancer: boolean | null;
+  immunosuppressed: boolean | null;
+  infection: boolean;
+  prior_awaited: boolean;
+}
+
 export interface Verdict {
-  kind: "accept" | "edit" | "reject" | "add" | "withdraw" | "no-further-findings";
+  kind: "accept" | "edit" | "reject" | "add" | "withdraw" | "no-further-findings" | "context";
   reading_id?: number | string | null;
   finding_id?: string;
   after?: Finding;
+  context?: PatientContext;
   reason_code?: string;
   reason_text?: string;
   shown_at?: string;

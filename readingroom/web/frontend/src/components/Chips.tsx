@@ -1,4 +1,4 @@
-import type { ReaderState, ReportState } from "../api/types";
+import type { ReaderState, ReportState, UrgentMark, UrgentState } from "../api/types";
 import { EVIDENCE_LEVELS, READER_STATE_SIGNS, readerStateText } from "../format";
 
 type Tone = "" | "good" | "warn" | "bad" | "info";
@@ -46,6 +46,24 @@ const REPORT_WORDS: Record<ReportState, { words: string; tone: Tone }> = {
 export function ReportChip({ state }: { state: ReportState }) {
   const known = REPORT_WORDS[state] ?? { words: state, tone: "" };
   return <span className={`chip ${known.tone}`} data-testid="report-state" data-state={state}>{known.words}</span>;
+}
+
+export const URGENT_STATES: Record<UrgentState, { words: string; sign: string; tone: Tone }> = {
+  raised: { words: "nobody has seen it yet", sign: "⚠", tone: "bad" },
+  shown: { words: "shown, not acknowledged", sign: "⚠", tone: "bad" },
+  escalated: { words: "escalated, not acknowledged", sign: "⚠⚠", tone: "bad" },
+  acknowledged: { words: "acknowledged", sign: "✓", tone: "good" },
+  closed: { words: "closed", sign: "–", tone: "" },
+};
+
+/** How far the alert of an urgent finding has come. */
+export function UrgentChip({ mark }: { mark: Pick<UrgentMark, "state" | "finding" | "acknowledged_by"> }) {
+  const { words, sign, tone } = URGENT_STATES[mark.state];
+  return (
+    <span className={`chip ${tone}`} title={mark.finding} data-testid="urgent-state" data-state={mark.state}>
+      <span aria-hidden="true">{sign}</span> alert {words}{mark.state === "acknowledged" && ` by ${mark.acknowledged_by}`}
+    </span>
+  );
 }
 
 export function EvidenceChip({ level }: { level: number }) {

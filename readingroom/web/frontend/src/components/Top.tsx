@@ -5,7 +5,9 @@ import { go } from "../router";
 
 const PAGES = [
   { path: "/", name: "Worklist", permission: "study:query" },
+  { path: "/urgent", name: "Urgent", permission: "study:query" },
   { path: "/readers", name: "Readers", permission: "reader:read" },
+  { path: "/norms", name: "Norms", permission: "reader:read" },
   { path: "/cohorts", name: "Cohorts", permission: "cohort:read" },
   { path: "/models", name: "Models", permission: "model:read" },
   { path: "/drift", name: "Drift", permission: "drift:read" },
@@ -18,7 +20,6 @@ const PAGES = [
   { path: "/alerts", name: "Alerts", permission: "alert:read" },
 ];
 
-/** Whether an address is a page's own, or one below it. */
 /** A page is on, and so is one below it: `/runs` on `/runs/{run_id}`. */
 const isOn = (path: string, page: string): boolean => path === page || (page !== "/" && path.startsWith(`${page}/`));
 
@@ -38,11 +39,11 @@ export function follow(path: string): (event: MouseEvent) => void {
   };
 }
 
-export function Top({ account, path, alerts, onGlass, onSignOut }: {
+export function Top({ account, path, counts, onGlass, onSignOut }: {
   account: Account;
   path: string;
-  /** How many wait for somebody to acknowledge them. */
-  alerts: number;
+  /** Page -> how many on it wait for somebody to acknowledge them. */
+  counts: Record<string, number>;
   onGlass: () => void;
   onSignOut: () => void;
 }) {
@@ -55,8 +56,10 @@ export function Top({ account, path, alerts, onGlass, onSignOut }: {
         {PAGES.filter((page) => may(account, page.permission)).map((page) => (
           <a key={page.path} href={page.path} onClick={follow(page.path)} aria-current={isOn(path, page.path) ? "page" : undefined}>
             {page.name}
-            {page.path === "/alerts" && alerts > 0 && (
-              <span className="count" data-testid="alert-count" aria-label={`${alerts} to acknowledge`}>{alerts}</span>
+            {(counts[page.path] ?? 0) > 0 && (
+              <span className="count" data-testid={page.path === "/alerts" ? "alert-count" : "urgent-count"} aria-label={`${counts[page.path]} to acknowledge`}>
+                {counts[page.path]}
+              </span>
             )}
           </a>
         ))}

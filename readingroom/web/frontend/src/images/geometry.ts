@@ -78,6 +78,29 @@ export function sortPlanes(planes: readonly Plane[]): Plane[] {
   return parallel.sort((a, b) => dot(a.position, n) - dot(b.position, n));
 }
 
+const SAME_PLACE_MM = 0.1;
+const EVEN = 0.05;
+
+/**
+ * Why the planes, sorted, are no upright stack at even distances; empty where they are. An engine that takes the place
+ * of the first and a distance for all the others would show every other image in a wrong place.
+ */
+export function reasonAgainstStack(planes: readonly Plane[]): string {
+  const first = planes[0];
+  const last = planes[planes.length - 1];
+  if (!first || !last || planes.length < 2) return "";
+  const n = normalOf(first);
+  const step = dot(subtract(last.position, first.position), n) / (planes.length - 1);
+  const most = Math.max(0.5 * Math.min(first.rowSpacing, first.columnSpacing), SAME_PLACE_MM);
+  for (const [index, plane] of planes.entries()) {
+    const d = subtract(plane.position, first.position);
+    const along = dot(d, n);
+    if (norm(subtract(d, scale(n, along))) > most) return "the gantry was tilted: the images are shifted against each other";
+    if (Math.abs(along - index * step) > Math.max(EVEN * Math.abs(step), 0.02)) return "the images are not evenly spaced";
+  }
+  return "";
+}
+
 /** Letters of the patient's directions a vector points to, strongest first: `A`, `PL`, `H`... */
 export function orientationLetters(direction: Point3): string {
   const letters: [number, string][] = [

@@ -2,7 +2,7 @@
 // tests/mask.test.ts.
 
 import type { HeatMapLevels, Point3, SegmentRuns } from "../api/types";
-import { add, dot, normalOf, pixelToLps, type Plane, scale, subtract } from "./geometry";
+import { add, cross, dot, norm, normalOf, pixelToLps, type Plane, scale, subtract, unit } from "./geometry";
 
 export interface Mask {
   /** slices, rows, columns of the box. */
@@ -141,19 +141,22 @@ export interface PlaneCut {
   down: Point3;
 }
 
+const ALONG = Math.sin((8 * Math.PI) / 180);
+
 /**
- * The cut of the mask by the plane through `point` with `normal`. The plane must lie along the mask's grid (within about
- * 8 degrees); elsewhere, and where it misses the box, there is none.
+ * The cut of the mask by the plane through `point` with `normal`. The plane must lie along two of the mask's axes (within
+ * about 8 degrees); elsewhere, and where it misses the box, there is none. The axes need not be perpendicular: where the
+ * gantry was tilted the slices' one is askew.
  */
 export function cutByPlane(mask: Mask, grid: Grid, normal: Point3, point: Point3): PlaneCut | null {
   const d = subtract(point, grid.origin);
   for (const axis of [0, 1, 2] as const) {
     const step = grid.steps[axis];
-    const size = Math.hypot(...step);
-    if (Math.abs(dot(step, normal)) / size < 0.99) continue;
-    const index = Math.round(dot(d, step) / (size * size));
-    if (index < 0 || index >= mask.shape[axis]) return null;
     const [down, across] = axis === 0 ? [grid.steps[1], grid.steps[2]] : axis === 1 ? [grid.steps[0], grid.steps[2]] : [grid.steps[0], grid.steps[1]];
+    if ([down, across].some((other) => Math.abs(dot(other, normal)) > ALONG * norm(other))) continue;
+    const own = unit(cross(down, across));
+    const index = Math.round(dot(d, own) / dot(step, own));
+    if (index < 0 || index >= mask.shape[axis]) return null;
     return { bitmap: cut(mask, axis, index), start: add(grid.origin, scale(step, index)), across, down };
   }
   return null;

@@ -6,7 +6,7 @@ import { wadors } from "@cornerstonejs/dicom-image-loader";
 import type { Point3 } from "../api/types";
 import { ApiError } from "../api/client";
 import { renderingEngine } from "./cornerstone";
-import { type Plane, sortPlanes } from "./geometry";
+import { type Plane, reasonAgainstStack, sortPlanes } from "./geometry";
 
 type DicomJson = Record<string, { vr: string; Value?: unknown[] }>;
 
@@ -101,10 +101,12 @@ function finish(seriesInstanceUid: string, imageIds: string[], planes: (Plane | 
 }
 
 function reasonAgainstPlanes(imageIds: string[], planes: (Plane | null)[]): string {
-  if (planes.some((plane) => plane === null)) return "these images have no position in the patient";
+  const known = planes.filter((plane) => plane !== null);
+  if (known.length < planes.length) return "these images have no position in the patient";
   if (imageIds.length < 5) return "there are too few images";
   try {
-    return utilities.isValidVolume(imageIds) ? "" : "the images do not make one regular volume";
+    // The engine looks at directions and sizes only.
+    return utilities.isValidVolume(imageIds) ? reasonAgainstStack(known) : "the images do not make one regular volume";
   } catch {
     return "the images do not make one regular volume";
   }

@@ -1,5 +1,5 @@
 import type { WorklistItem } from "../api/types";
-import { Badge, ReaderChip, ReportChip } from "../components/Chips";
+import { Badge, ReaderChip, ReportChip, UrgentChip } from "../components/Chips";
 import { follow } from "../components/Top";
 import { age, dicomDate, percent, personName } from "../format";
 import { go, studyPath } from "../router";
@@ -78,6 +78,7 @@ function Badges({ item }: { item: WorklistItem }) {
   const said = (value: boolean | string): string | undefined => (typeof value === "string" ? value : undefined);
   return (
     <div className="chips">
+      {item.urgent && <UrgentChip mark={item.urgent} />}
       <ReportChip state={item.report_state} />
       {item.simulated && <Badge tone="warn">simulated</Badge>}
       {item.held && <Badge tone="bad" title={said(item.held)}>held</Badge>}

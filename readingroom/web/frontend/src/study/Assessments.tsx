@@ -26,7 +26,7 @@ function OfStudy({ one, study }: { one: StudyAssessment; study: Study }) {
     <div className="assessment" data-testid="assessment" data-category={stated?.category.value ?? ""}>
       {stated ? (
         <>
-          <div className="category"><strong>{stated.category.meaning}</strong> <span className="muted">by what is accepted</span></div>
+          <div className="category"><strong>{given(stated) ? stated.category.meaning : `${one.table} ${one.edition}: ${stated.category.meaning.toLowerCase()}`}</strong> <span className="muted">by what is accepted</span></div>
           {place >= 0 && <div className="muted">Dominant: finding {place + 1}</div>}
           <Why one={stated} />
         </>

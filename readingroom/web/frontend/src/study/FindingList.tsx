@@ -1,15 +1,18 @@
 import { useEffect, useRef } from "react";
 import type { Finding, Study, StudyFinding, StudyReading } from "../api/types";
 import { EvidenceChip, ReaderChip } from "../components/Chips";
+import { follow } from "../components/Top";
+import { normsPath } from "../router";
 import { DECISION_WORDS, duration, localTime, measurementText, percent, sideText } from "../format";
 import { code, sameCode } from "./codes";
 import { FindingDetails } from "./FindingDetails";
 import { StudyAssessments } from "./Assessments";
+import { PatientFacts } from "./PatientFacts";
 import { AddForm, EditForm, RejectForm } from "./FindingForms";
 import type { Review } from "./review";
 
 /** What each reader said of this study, whatever it said: a silent list must not look like a negative. */
-export function Readings({ readings }: { readings: readonly StudyReading[] }) {
+export function Readings({ studyId, readings }: { studyId: string; readings: readonly StudyReading[] }) {
   if (!readings.length) {
     return <p className="note info" role="status">No reader has looked at this study yet. An empty list says nothing.</p>;
   }
@@ -28,6 +31,9 @@ export function Readings({ readings }: { readings: readonly StudyReading[] }) {
           {["read-nothing-found", "found", "partial"].includes(reading.state) && (
             <div className="reason number">{reading.card_title}{secondsOf(reading)}</div>
           )}
+          {reading.reader === "alzheimer" && ["read-nothing-found", "found", "partial"].includes(reading.state) && (
+            <a href={normsPath(studyId)} onClick={follow(normsPath(studyId))} data-testid="study-norms">Map and curves of all regions</a>
+          )}
         </li>
       ))}
     </ul>
@@ -45,7 +51,7 @@ export function FindingList({ study, review, busy }: { study: Study; review: Rev
   const { findings, mode, mayJudge } = review;
   return (
     <section aria-label="Findings" className="stack">
-      <Readings readings={study.readings} />
+      <Readings studyId={study.study_id} readings={study.readings} />
       <div className="row">
         <h2>Findings</h2>
         <span className="muted number">{findings.length || "none shown"}</span>
@@ -70,6 +76,7 @@ export function FindingList({ study, review, busy }: { study: Study; review: Rev
         </div>
       )}
       <StudyAssessments study={study} />
+      <PatientFacts study={study} mayChange={mayJudge} busy={busy} onSaid={(context) => void review.sayContext(context)} />
       {mayJudge && (
         <div className="decisions">
           <button type="button" onClick={review.startAdd} disabled={busy} data-testid="finding-add">Add a finding <kbd>n</kbd></button>

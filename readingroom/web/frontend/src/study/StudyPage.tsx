@@ -48,6 +48,7 @@ const draftedFrom = (study: Study): string =>
   JSON.stringify([
     study.revision,
     study.no_further_findings !== null,
+    study.context?.at,
     study.readings.map((reading) => [reading.id, reading.state]),
     study.findings.map((item) => [item.finding.id, item.decision, item.at]),
   ]);

@@ -2,7 +2,7 @@
 // what is drawn; the page gives it the study and tells it keys and clicks.
 
 import { useEffect, useMemo, useRef, useState } from "react";
-import type { Axis, Finding, Point3, Study, StudyFinding } from "../api/types";
+import type { Axis, Finding, PatientContext, Point3, Study, StudyFinding } from "../api/types";
 import type { LoadedSeries } from "../images/series";
 import { add } from "../images/geometry";
 import { ADDABLE, REJECT_REASONS } from "./codes";
@@ -106,6 +106,9 @@ export function useReview(state: StudyState) {
   const withdrawNoFurther = async (): Promise<void> => {
     if (mayJudge && study?.no_further_findings) await decide({ kind: "withdraw" });
   };
+  const sayContext = async (context: PatientContext): Promise<void> => {
+    if (mayJudge) await decide({ kind: "context", context });
+  };
   const save = async (): Promise<void> => {
     if (mode.kind === "edit") {
       const item = findings.find((one) => one.finding.id === mode.id);
@@ -146,7 +149,7 @@ export function useReview(state: StudyState) {
 
   return {
     findings, drawn, current, mode, setMode, focus, locked, mayJudge, choose, step, accept, startReject, reject,
-    startEdit, startAdd, withdraw, noFurther, withdrawNoFurther, save, change, pick, nudge, pull,
+    startEdit, startAdd, withdraw, noFurther, withdrawNoFurther, sayContext, save, change, pick, nudge, pull,
     selectedId: mode.kind === "add" ? mode.draft.id : chosen,
     cancel: () => setMode(BROWSE),
   };

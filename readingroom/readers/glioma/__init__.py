@@ -1,0 +1,1 @@
+"""The reader ``glioma``: FLAIR abnormality suspicious for glioma on brain MR."""

@@ -1,0 +1,1 @@
+"""``hippocampus``: anterior and posterior hippocampus of both sides on T1 MR of the head, their volumes."""
