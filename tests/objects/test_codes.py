@@ -30,7 +30,7 @@ def test_our_own_codes_are_only_what_the_standard_has_none_for() -> None:
         "attachment", "free", "juxtapleural", "perifissural", "perivascular", "lentiform", "triangular", "airway",
         "airway-subsegmental", "airway-central", "cyst", "cyst-thin", "cyst-thick", "cyst-multilocular",
         "solid-part-diameter", "diameter-change", "volume-change", "volume-doubling-time", "lung-rads", "fleischner",
-        "rule-fired", "rule-facts", "rule-missing", "dominant-finding", "said-by-ai",
+        "rule-fired", "rule-facts", "rule-missing", "dominant-finding", "said-by-ai", "airless-left", "airless-right",
         "hippocampus-anterior", "hippocampus-posterior", "hippocampus-asymmetry", "hippocampus-volume-left",
         "hippocampus-volume-left-anterior", "hippocampus-volume-left-posterior", "hippocampus-volume-right",
         "hippocampus-volume-right-anterior", "hippocampus-volume-right-posterior",

@@ -205,7 +205,7 @@ class LungNoduleReader:
             segments={r.finding.segment: r.mask for r in reported},
             heat_maps={r.finding.evidence.heat_map: r.heat_map for r in reported},
             study_measurements=tuple(
-                Measurement(code=code(f"airless-{side}"), value=ml, unit=code("ml"), method=dense.METHOD)
+                Measurement(code=code(f"airless-{side}"), value=ml, unit=code("cm3"), method=dense.METHOD)
                 for side, ml in whole.dense_ml.items()
             ),
             assessments=assessed.study,
