@@ -1,6 +1,8 @@
 """A model is opened only when its bytes are those its card names."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,17 @@ def test_threads_follow_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads() == 1
     monkeypatch.setenv("READINGROOM_READER_THREADS", "many")
     assert threads() == 2
+
+
+def test_onnxruntime_tells_nobody_what_it_runs(tmp_path: Path) -> None:
+    """It keeps an id of the device and what it means to send in the cache folder, if it may."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(twice())
+    program = (
+        "import hashlib, pathlib, sys; from readingroom.inference.session import Model;"
+        "path = pathlib.Path(sys.argv[1]); Model(path, hashlib.sha256(path.read_bytes()).hexdigest())"
+    )
+    # No variable of a test machine: on those onnxruntime is silent by itself.
+    bare = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", program, str(path)], env=bare, check=True, timeout=120)
+    assert [one.name for one in tmp_path.iterdir()] == ["m.onnx"]

@@ -6,21 +6,15 @@ waiting for each other. What a network becomes depends on its fold alone, so the
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-from readingroom.core.errors import ReadingRoomError
-
-Fold = Callable[[int, Callable[[], None]], object]
-"""``of(fold, still)``: train one fold and leave the result in files; ``still()`` is called every few steps."""
+Fold = Callable[[int], object]
+"""Train one fold and leave the result in files."""
 
 _of: Fold | None = None
-
-
-class Abandoned(ReadingRoomError):
-    """The process that asked for this fold is gone; what was trained so far is kept."""
-
-    code = "abandoned"
 
 
 def each(of: Fold, folds: Sequence[int], processes: int) -> None:
@@ -32,17 +26,28 @@ def each(of: Fold, folds: Sequence[int], processes: int) -> None:
     _of = of
     try:
         context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(max(1, min(processes, len(folds))), context) as pool:
-            for asked in [pool.submit(_one, fold, os.getpid()) for fold in folds]:
+        workers = max(1, min(processes, len(folds)))
+        with ProcessPoolExecutor(workers, context, _end_with, (os.getpid(),)) as pool:
+            for asked in [pool.submit(_one, fold) for fold in folds]:
                 asked.result()
     finally:
         _of = None
 
 
-def _one(fold: int, parent: int) -> None:
-    def still() -> None:
-        if os.getppid() != parent:
-            raise Abandoned("The training was ended.")
+def _end_with(parent: int) -> None:
+    """End this process soon after ``parent`` is gone, whatever it is doing or waiting for: it holds the run's folder.
 
+    Cut off anywhere, it leaves what any kill leaves: the state that was kept last.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _one(fold: int) -> None:
     assert _of is not None, "forked with it"
-    _of(fold, still)
+    _of(fold)

@@ -14,7 +14,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -120,9 +120,9 @@ def _trained(run: Run, started: float) -> dict[str, Any]:
     """Train the networks of all folds, export them as one and finish."""
     recipe, report, facts = run.recipe, run.report, run.facts
 
-    def trained(fold: int, still: Callable[[], None] = lambda: None) -> "torch.nn.Module":
+    def trained(fold: int) -> "torch.nn.Module":
         told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
-        return _network(run, fold, started, told, still)
+        return _network(run, fold, started, told)
 
     if recipe.at_once > 1 and run.device == "cpu":
         at_once.each(trained, range(recipe.folds), recipe.at_once)  # their networks are in the folder now
@@ -247,12 +247,8 @@ def train_one(run: Run, left_out: int) -> dict[str, float]:
     return judged
 
 
-def _network(
-    run: Run, left_out: int, started: float, told: Report, still: Callable[[], None] = lambda: None
-) -> "torch.nn.Module":
-    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state.
-
-    ``still`` is called every few steps and may raise: the state kept last stays."""
+def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn.Module":
+    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state."""
     torch, recipe = _torch(), run.recipe
     done, state = run.folder / f"fold-{left_out}.network", run.folder / f"fold-{left_out}.state"
     torch.manual_seed(_mixed(run.seed, left_out, -1))
@@ -316,7 +312,6 @@ def _network(
                 "parts": {name: round(value.item(), 5) for name, value in parts.items()}, "seconds": round(seconds, 1),
             })  # fmt: skip
             told(f"fold {left_out + 1} of {recipe.folds}, step {step} of {recipe.steps}", step / recipe.steps)
-            still()
         if monotonic() - last > KEPT_EVERY_SECONDS and step < recipe.steps:
             keep()
             last = monotonic()
