@@ -49,8 +49,8 @@ def main() -> None:
         heading("Lungs with effusion and consolidation", data),
         "Reference: for LUNG1-001 a person's contours (RTSTRUCT), for LIDC-0314 the aerated lungs of the CT as it is. "
         "Recall: of the voxels filled. Outside: what was added outside reference and filling, ml.\n",
-        "Both CTs turned out to hold a real effusion that neither reference counts as lung: about 280 ml on the right of "
-        "LIDC-0314 (14 HU, between liver, ribs and lung), about 70 ml on the left of LUNG1-001 (2 HU, with a level). "
+        "Both CTs turned out to hold a real effusion that neither reference counts as lung: about 280 ml on the right "
+        "of LIDC-0314 (14 HU, between liver, ribs and lung), about 70 ml on the left of LUNG1-001 (2 HU, a level). "
         "They are found in the CT as it is, are most of what is outside, and lower the Dice with recovery. The first "
         "version also took muscle under the shoulder blades of LUNG1-001 for fluid: the rule for ribs was corrected "
         "after that was seen, so this CT is not blind.\n",

@@ -25,7 +25,7 @@ from readingroom.readers.lung_nodule.characterise import calcified
 from readingroom.readers.lung_nodule.dense import whole_lungs
 from readingroom.readers.lung_nodule.grid import Grid
 from readingroom.readers.lung_nodule.implant import KINDS, implant
-from readingroom.readers.lung_nodule.lungs import refine, working_grid
+from readingroom.readers.lung_nodule.lungs import working_grid
 from readingroom.readers.lung_nodule.reader import HERE, LungNoduleReader
 
 DATA = Path(os.environ.get("READINGROOM_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -58,12 +58,11 @@ def main() -> None:
         volume = read_series(sorted(p for p in (DATA / host).rglob("*.dcm") if p.name != "rtstruct.dcm")).volume
         assert volume is not None
         whole = whole_lungs(volume)
-        grid, inside = working_grid(volume, whole.together)
-        aerated = refine(whole.aerated.together, grid.origin, grid.hu.shape)
+        grid, inside = working_grid(volume, whole.aerated.together)
         own, own_mm = lesion(DATA / host, volume, grid)
         for repeat in range(options.repeats):
             random = np.random.default_rng([SEED, host_number, repeat])
-            hu, truth = plant(grid.hu, aerated, own, options.each, random)
+            hu, truth = plant(grid.hu, inside, own, options.each, random)
             marks = reader.marks(reader.look(hu, inside), hu.shape, 0.0001)
             scored = []
             for mark in marks:

@@ -5,8 +5,8 @@ from pydicom.sr._concepts_dict import concepts
 
 from readingroom.findings import codes
 
-# Not in pydicom's dictionaries: the container of TID 1500 row 12.
-UNLISTED = {"qualitative-evaluations"}
+# Not in pydicom's dictionaries: the container of TID 1500 row 12, and UCUM's millilitre.
+UNLISTED = {"qualitative-evaluations", "mL"}
 
 
 OWN = {name for name in codes.names() if codes.code(name).scheme == codes.OWN_SCHEME}
@@ -30,12 +30,13 @@ def test_our_own_codes_are_only_what_the_standard_has_none_for() -> None:
         "attachment", "free", "juxtapleural", "perifissural", "perivascular", "lentiform", "triangular", "airway",
         "airway-subsegmental", "airway-central", "cyst", "cyst-thin", "cyst-thick", "cyst-multilocular",
         "solid-part-diameter", "diameter-change", "volume-change", "volume-doubling-time", "lung-rads", "fleischner",
-        "rule-fired", "rule-facts", "rule-missing", "dominant-finding", "said-by-ai",
+        "rule-fired", "rule-facts", "rule-missing", "dominant-finding", "said-by-ai", "airless-left", "airless-right",
         "hippocampus-anterior", "hippocampus-posterior", "hippocampus-asymmetry", "hippocampus-volume-left",
         "hippocampus-volume-left-anterior", "hippocampus-volume-left-posterior", "hippocampus-volume-right",
         "hippocampus-volume-right-anterior", "hippocampus-volume-right-posterior",
         "hemorrhage-type", "intraventricular", "intraparenchymal", "subarachnoid", "epidural", "subdural",
-        "midline-shift",
+        "midline-shift", "flair-abnormality", "extent-left-right", "extent-front-back", "extent-head-foot",
+        "diameter-product",
     } == OWN  # fmt: skip
     assert len({codes.code(name).value for name in OWN}) == len(OWN)
     # PS3.16 section 8.2: schemes that are not in the standard begin with 99.

@@ -1,4 +1,4 @@
-"""A head that bleeds, as DICOM, through the whole house: read, raised, on the page with its heat map, signed, written."""
+"""A head that bleeds, as DICOM, through the house: read, raised, on the page with its heat map, signed, written."""
 
 from collections.abc import Iterator
 from pathlib import Path

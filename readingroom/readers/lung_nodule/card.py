@@ -72,8 +72,8 @@ def build(weights: Path, evaluation: dict[str, Any] | None) -> dict[str, Any]:
             "calcified, few of pure ground glass, most slices 2 to 2.5 mm thick. Smaller and calcified ones it knows "
             "from simulated nodules in real lungs only.",
             "Lung without air: fluid and consolidation at the chest wall are found from the rib cage, measured (about, "
-            "often too little) and searched, but a solid nodule in them has their density and can't be seen. Not "
-            "searched: a side without any air (said, with about how much), the apex, what does not reach the wall.",
+            "often too little) and said, but not searched; so is a side without any air. Not even said: what lies at "
+            "the apex or does not reach the wall.",
             "Impression of malignancy, texture and outline are the opinion of readers, not pathology: a nodule is not "
             "a cancer, and nothing here says so. What the model of malignancy makes of other readers' ratings (LIDC "
             f"table, {table['n']} nodules, in cross-validation): AUC {table['auc']:.2f}, diameter alone "

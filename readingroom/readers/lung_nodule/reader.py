@@ -176,12 +176,12 @@ class LungNoduleReader:
                 abstained=f"The lungs found hold {sum(sizes):.1f} l, outside {MIN_LITRES:g} to {MAX_LITRES:g}.",
                 seconds=seconds,
             )
-        grid, inside = lungs.working_grid(volume, whole.together)
-        aerated = lungs.refine(found.together, grid.origin, grid.hu.shape)
+        # Searched is what holds air: in fluid every edge would be a mark.
+        grid, inside = lungs.working_grid(volume, found.together)
         lap("grid", 0.3)
         looked = self.look(grid.hu, inside)
         lap("candidates", 0.8)
-        unlike = self.unlike(grid.hu, aerated, looked)
+        unlike = self.unlike(grid.hu, inside, looked)
         statistics: dict[str, float | str] = dict(unlike.statistics)
         statistics["lung_litres"] = round(sum(sizes), 3)
         score = round(unlike.score, 3)
@@ -205,7 +205,7 @@ class LungNoduleReader:
             segments={r.finding.segment: r.mask for r in reported},
             heat_maps={r.finding.evidence.heat_map: r.heat_map for r in reported},
             study_measurements=tuple(
-                Measurement(code=code(f"airless-{side}"), value=ml, unit=code("ml"), method=dense.METHOD)
+                Measurement(code=code(f"airless-{side}"), value=ml, unit=code("cm3"), method=dense.METHOD)
                 for side, ml in whole.dense_ml.items()
             ),
             assessments=assessed.study,
