@@ -23,7 +23,8 @@ def export(run: "Run") -> dict[str, Any]:
     import onnxruntime
     import torch
 
-    recipe = run.recipe
+    recipe, together = run.recipe, run.together
+    assert together is not None
     some = min(len(run.data), at_a_time(run.data.arrays[recipe.network.input][0]))
     picked = np.linspace(0, len(run.data) - 1, some).astype(int)
     plain = resolve(recipe.augment)({name: a[picked] for name, a in run.data.arrays.items()}, None)
@@ -31,15 +32,15 @@ def export(run: "Run") -> dict[str, Any]:
     buffer = io.BytesIO()
     names = list(recipe.network.outputs)
     torch.onnx.export(
-        run.together, (image[:2],), buffer, input_names=[recipe.network.input], output_names=names, dynamo=False,
+        together, (image[:2],), buffer,  # type: ignore[arg-type] # it takes a file too
+        input_names=[recipe.network.input], output_names=names, dynamo=False,
         dynamic_axes={name: {0: "n"} for name in (recipe.network.input, *names)}, opset_version=recipe.opset,
     )  # fmt: skip
     write_durably(run.folder / "network.onnx", buffer.getvalue())
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-    assert run.together is not None
     there = session.run(names, {recipe.network.input: image.numpy()})
     with torch.no_grad():
-        here = [o.numpy() for o in run.together(image)]
+        here = [o.numpy() for o in together(image)]
     worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
     if worst > recipe.parity:
         raise BadInput(
