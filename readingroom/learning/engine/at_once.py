@@ -2,52 +2,63 @@
 
 On a CPU two processes of one thread train small networks faster than one of two threads, where half the time goes into
 waiting for each other. What a network becomes depends on its fold alone, so the result is the same either way.
+Processes are begun anew, not forked: a fork of a process that has threads may stand still for ever.
 """
 
 import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 
-Fold = Callable[[int], object]
-"""Train one fold and leave the result in files."""
+from readingroom.core.errors import ReadingRoomError
 
-_of: Fold | None = None
+Fold = Callable[[int, Callable[[], None]], None]
+"""``of(fold, still)``: train one fold and leave the result in files; ``still()`` is called at every step. It travels
+to another process, so it can be pickled."""
+
+
+class NoWord(ReadingRoomError):
+    """A process ended and did not say why: killed, or out of memory."""
+
+    code = "no-word"
 
 
 def each(of: Fold, folds: Sequence[int], processes: int) -> None:
-    """Call ``of`` for all ``folds``, ``processes`` of them at one time, and raise what the first of them raised.
+    """Call ``of`` for all ``folds``, ``processes`` of them at one time; once all have ended, raise what one raised.
 
-    Processes are forked: they share the examples, and nothing need be sent. They end with the one that asked.
+    The processes end with the one that asked, whatever ends that.
     """
-    global _of
-    _of = of
+    with ThreadPoolExecutor(max(1, min(processes, len(folds)))) as pool:
+        ended = list(pool.map(lambda fold: _apart(of, fold), folds))
+    error = next((one for one in ended if one is not None), None)
+    if error is not None:
+        raise error
+
+
+def _apart(of: Fold, fold: int) -> BaseException | None:
+    """Run one fold in a process and return what it raised."""
+    context = multiprocessing.get_context("spawn")
+    hear, say = context.Pipe(duplex=False)
+    process = context.Process(target=_one, args=(of, fold, os.getpid(), say))
+    process.start()
+    say.close()
     try:
-        context = multiprocessing.get_context("fork")
-        workers = max(1, min(processes, len(folds)))
-        with ProcessPoolExecutor(workers, context, _end_with, (os.getpid(),)) as pool:
-            for asked in [pool.submit(_one, fold) for fold in folds]:
-                asked.result()
-    finally:
-        _of = None
+        error: BaseException | None = hear.recv()
+    except EOFError:
+        error = NoWord(f"The training of fold {fold + 1} ended without a word.", "Go on with --resume.")
+    process.join()
+    return error
 
 
-def _end_with(parent: int) -> None:
-    """End this process soon after ``parent`` is gone, whatever it is doing or waiting for: it holds the run's folder.
+def _one(of: Fold, fold: int, parent: int, say: Connection) -> None:
+    def still() -> None:
+        if os.getppid() != parent:
+            os._exit(1)  # nobody is left to tell; what was kept stays
 
-    Cut off anywhere, it leaves what any kill leaves: the state that was kept last.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _one(fold: int) -> None:
-    assert _of is not None, "forked with it"
-    _of(fold)
+    try:
+        of(fold, still)
+    except Exception as error:
+        say.send(error)
+    else:
+        say.send(None)

@@ -127,7 +127,7 @@ class Recipe(_Part):
         if unknown:
             raise ValueError(f"nothing is called {', '.join(sorted(unknown))} that could be searched")
         if self.at_once > 1 and self.threads > 1:
-            raise ValueError("networks trained at one time have one thread each: threads do not outlive a fork")
+            raise ValueError("networks trained at one time have one thread each: more would wait for each other")
         if self.search and self.search.fold >= self.folds:
             raise ValueError("the fold to search on is not one of the folds")
         return self

@@ -14,9 +14,10 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from readingroom.core.clock import monotonic, utc_now
 from readingroom.core.durable import write_durably
 from readingroom.core.errors import BadInput, ReadingRoomError
 from readingroom.learning.engine import at_once
+from readingroom.learning.engine.export import at_a_time, export
 from readingroom.learning.engine.recipe import Recipe, TableRecipe, resolve
 from readingroom.readers.training import Report, TrainingData
 
@@ -39,9 +41,6 @@ TOLD_EVERY = 20
 KEPT_EVERY_SECONDS = 20.0
 LOCK = "run.lock"
 HOLD_TRIES = 10
-MOST_EXAMPLES, MOST_VALUES = 64, 1 << 21
-"""Predicted at one time, and compared after export: so many examples, or values of the input. What a network keeps of
-each is many times that."""
 PACKAGES = ("torch", "monai", "numpy", "onnx", "onnxruntime", "scipy", "scikit-learn")
 
 
@@ -119,18 +118,16 @@ def _train(recipe: Recipe, data: Path, out: Path, seed: int, report: Report, res
 def _trained(run: Run, started: float) -> dict[str, Any]:
     """Train the networks of all folds, export them as one and finish."""
     recipe, report, facts = run.recipe, run.report, run.facts
-
-    def trained(fold: int) -> "torch.nn.Module":
-        told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
-        return _network(run, fold, started, told)
-
     if recipe.at_once > 1 and run.device == "cpu":
-        at_once.each(trained, range(recipe.folds), recipe.at_once)  # their networks are in the folder now
-    for fold in range(recipe.folds):
-        run.networks[fold] = trained(fold)
+        report(f"{recipe.folds} networks, {recipe.at_once} at one time", 0.15)
+        alone = replace(run, data=replace(run.data, kept=None), report=_silent)
+        at_once.each(partial(_apart, alone, started), range(recipe.folds), recipe.at_once)
+    for fold in range(recipe.folds):  # those that were trained at one time are in the folder by now
+        told = _within(report, 0.15 + 0.65 * fold / recipe.folds, 0.15 + 0.65 * (fold + 1) / recipe.folds)
+        run.networks[fold] = _network(run, fold, started, told)
     report("export", 0.8)
     run.together = resolve(recipe.network.together)([run.networks[f] for f in sorted(run.networks)]).eval()
-    facts |= _export(run)
+    facts |= export(run)
     write_durably(run.folder / "run.json", as_json(facts))
     run.report = _within(report, 0.82, 1.0)
     log: dict[str, Any] = resolve(recipe.finish)(run)
@@ -138,6 +135,15 @@ def _trained(run: Run, started: float) -> dict[str, Any]:
     facts |= {"state": "done", "seconds": round(monotonic() - started, 1), "ended_at": utc_now().isoformat()}
     write_durably(run.folder / "run.json", as_json(facts))
     return log | {"seconds": facts["seconds"]}
+
+
+def _apart(run: Run, started: float, fold: int, still: Callable[[], None]) -> None:
+    """Train one network in a process of its own: it stays in the folder."""
+    _network(run, fold, started, _silent, still)
+
+
+def _silent(step: str, done: float) -> None:
+    """What a process of its own says is in the log only."""
 
 
 def _within(report: Report, low: float, high: float) -> Report:
@@ -247,8 +253,12 @@ def train_one(run: Run, left_out: int) -> dict[str, float]:
     return judged
 
 
-def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn.Module":
-    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state."""
+def _network(
+    run: Run, left_out: int, started: float, told: Report, still: Callable[[], None] = lambda: None
+) -> "torch.nn.Module":
+    """Return the network that never saw fold ``left_out``: the finished one, or trained on from its last state.
+
+    ``still`` is called at every step and may raise: the state kept last stays."""
     torch, recipe = _torch(), run.recipe
     done, state = run.folder / f"fold-{left_out}.network", run.folder / f"fold-{left_out}.state"
     torch.manual_seed(_mixed(run.seed, left_out, -1))
@@ -303,6 +313,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
         optimiser.step()
         schedule.step()
         step += 1
+        still()
         seconds = monotonic() - started
         if step % TOLD_EVERY == 0 or step == recipe.steps:
             if not bool(torch.isfinite(total)):
@@ -335,7 +346,7 @@ def _network(run: Run, left_out: int, started: float, told: Report) -> "torch.nn
 def predict(network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return outputs by name for whole arrays, batch by batch, without augmentation (``augment(arrays, None)``)."""
     torch = _torch()
-    batch = _at_a_time(arrays[recipe.network.input][0])
+    batch = at_a_time(arrays[recipe.network.input][0])
     augment = resolve(recipe.augment)
     made: list[tuple[np.ndarray, ...]] = []
     length = len(next(iter(arrays.values())))
@@ -345,10 +356,6 @@ def predict(network: "torch.nn.Module", recipe: Recipe, arrays: dict[str, np.nda
             image = torch.from_numpy(np.ascontiguousarray(plain[recipe.network.input]))
             made.append(tuple(o.numpy() for o in network(image)))
     return {name: np.concatenate([m[i] for m in made]) for i, name in enumerate(recipe.network.outputs)}
-
-
-def _at_a_time(example: np.ndarray) -> int:
-    return max(1, min(MOST_EXAMPLES, MOST_VALUES // example.size))
 
 
 def _mixed(seed: int, fold: int, step: int) -> int:
@@ -366,38 +373,6 @@ def _save(path: Path, whole: dict[str, Any]) -> None:
 def tell(folder: Path, line: dict[str, Any]) -> None:
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def _export(run: Run) -> dict[str, Any]:
-    """Write ``network.onnx`` and compare it with torch on real examples. Raises BadInput where they differ too much."""
-    torch = _torch()
-    import io
-
-    import onnxruntime
-
-    recipe = run.recipe
-    some = min(len(run.data), _at_a_time(run.data.arrays[recipe.network.input][0]))
-    picked = np.linspace(0, len(run.data) - 1, some).astype(int)
-    plain = resolve(recipe.augment)({name: a[picked] for name, a in run.data.arrays.items()}, None)
-    image = torch.from_numpy(np.ascontiguousarray(plain[recipe.network.input]))
-    buffer = io.BytesIO()
-    names = list(recipe.network.outputs)
-    torch.onnx.export(
-        run.together, (image[:2],), buffer, input_names=[recipe.network.input], output_names=names, dynamo=False,
-        dynamic_axes={name: {0: "n"} for name in (recipe.network.input, *names)}, opset_version=recipe.opset,
-    )  # fmt: skip
-    write_durably(run.folder / "network.onnx", buffer.getvalue())
-    session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-    assert run.together is not None
-    there = session.run(names, {recipe.network.input: image.numpy()})
-    with torch.no_grad():
-        here = [o.numpy() for o in run.together(image)]
-    worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
-    if worst > recipe.parity:
-        raise BadInput(
-            f"The exported network differs from the trained one by {worst:g}; {recipe.parity:g} is let pass."
-        )
-    return {"onnx_largest_difference": worst, "onnx_compared_on": len(picked)}
 
 
 def _written(folder: Path) -> dict[str, str]:
