@@ -68,7 +68,7 @@ def test_from_storescu_to_signed_report_at_the_peer(
     findings = page.get_by_test_id("finding-item")
     expect(findings.first).to_be_visible(timeout=30_000)
     expect(page.get_by_test_id("viewport-axial")).to_be_visible()
-    expect(page.get_by_test_id("reader-state").first).to_contain_text("lung-nodule")
+    expect(page.get_by_test_id("reader-state").filter(has_text="lung-nodule").first).to_be_visible()
     count = findings.count()
     # The first finding is chosen when the page opens; another one is on another slice.
     before = page.get_by_test_id("slice-number").first.inner_text()

@@ -170,12 +170,16 @@ class TableRecipe(_Part):
         return hashlib.sha256(self.model_dump_json(exclude={"minutes"}).encode()).hexdigest()
 
 
+def as_recipe(whole: Any) -> Recipe | TableRecipe:
+    """Return a recipe of either kind. Raises pydantic's ValidationError."""
+    table = isinstance(whole, dict) and whole.get("kind") == "table"
+    return (TableRecipe if table else Recipe).model_validate(whole)
+
+
 def read_recipe(path: Path) -> Recipe | TableRecipe:
     """Read a recipe of either kind. Raises BadInput naming the field that is wrong."""
     try:
-        whole = yaml.safe_load(path.read_text("utf-8"))
-        table = isinstance(whole, dict) and whole.get("kind") == "table"
-        return (TableRecipe if table else Recipe).model_validate(whole)
+        return as_recipe(yaml.safe_load(path.read_text("utf-8")))
     except (OSError, yaml.YAMLError) as error:
         raise BadInput(f"The recipe {path.name} cannot be read: {type(error).__name__}.") from None
     except ValidationError as error:

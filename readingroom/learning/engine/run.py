@@ -30,7 +30,7 @@ from readingroom.core.durable import write_durably
 from readingroom.core.errors import BadInput, ReadingRoomError
 from readingroom.learning.engine import at_once
 from readingroom.learning.engine.export import at_a_time, export
-from readingroom.learning.engine.recipe import Recipe, TableRecipe, resolve
+from readingroom.learning.engine.recipe import Recipe, TableRecipe, as_recipe, resolve
 from readingroom.readers.training import Report, TrainingData
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def claim(out: Path, facts: dict[str, Any], resume: bool) -> None:
         raise BadInput(f"{out.name} holds a run already.", "Give another folder, or --resume to go on with that run.")
     try:
         # By the hash as it is made now: an earlier version of this engine may have hashed other fields.
-        there["recipe_sha256"] = Recipe.model_validate(there["recipe"]).sha256
+        there["recipe_sha256"] = as_recipe(there["recipe"]).sha256
     except (KeyError, ValidationError):
         there["recipe_sha256"] = ""
     for name, words in (

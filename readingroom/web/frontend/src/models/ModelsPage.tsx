@@ -69,7 +69,7 @@ export function ModelsPage({ me }: { me: Account }) {
 
 function Installed({ reader }: { reader: InstalledReader }) {
   return (
-    <div className="row" data-testid="model-installed">
+    <div className="row" data-testid="model-installed" data-reader={reader.reader}>
       <strong className="number">{reader.version || "–"}</strong>
       {reader.error
         ? <Badge tone="bad">✕ cannot be used</Badge>
