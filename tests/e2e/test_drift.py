@@ -113,4 +113,4 @@ def test_who_sees_the_page(served: tuple[str, Database], tab: Page) -> None:
     tab.goto(pages)
     sign_in(tab, "rex")
     expect(tab.get_by_test_id("my-account")).to_be_visible()
-    expect(tab.get_by_role("link", name="Drift")).to_have_count(0)
+    expect(tab.get_by_role("navigation").get_by_role("link", name="Drift", exact=True)).to_have_count(0)

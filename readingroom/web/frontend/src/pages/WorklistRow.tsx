@@ -50,17 +50,27 @@ export function WorklistRow({ item, chosen, onChoose }: { item: WorklistItem; ch
 
 function ReaderLines({ item }: { item: WorklistItem }) {
   if (item.readers.length === 0) return <span className="muted">{item.state || "waiting for images"}</span>;
-  return item.readers.map((reader) => (
-    <div key={`${reader.reader} ${reader.version}`} className="reader-line">
-      <ReaderChip {...reader} />
-      {reader.state === "reading" && (
-        <progress value={reader.progress ?? 0} max={1} aria-label={`Progress of ${reader.reader}`} />
+  const apart = item.readers.filter((reader) => reader.state === "not-applicable");
+  return (
+    <>
+      {item.readers.filter((reader) => !apart.includes(reader)).map((reader) => (
+        <div key={`${reader.reader} ${reader.version}`} className="reader-line">
+          <ReaderChip {...reader} />
+          {reader.state === "reading" && (
+            <progress value={reader.progress ?? 0} max={1} aria-label={`Progress of ${reader.reader}`} />
+          )}
+          {["abstained", "failed", "partial"].includes(reader.state) && reader.reason && (
+            <div className="sub">{reader.reason}</div>
+          )}
+        </div>
+      ))}
+      {apart.length > 0 && (
+        <div className="sub" title={apart.map((reader) => `${reader.reader}: ${reader.reason}`).join("\n")}>
+          Not applicable: {apart.map((reader) => reader.reader).join(", ")}
+        </div>
       )}
-      {["abstained", "failed", "partial", "not-applicable"].includes(reader.state) && reader.reason && (
-        <div className="sub">{reader.reason}</div>
-      )}
-    </div>
-  ));
+    </>
+  );
 }
 
 function FindingCount({ item }: { item: WorklistItem }) {

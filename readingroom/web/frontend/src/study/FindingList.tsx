@@ -16,9 +16,10 @@ export function Readings({ studyId, readings }: { studyId: string; readings: rea
   if (!readings.length) {
     return <p className="note info" role="status">No reader has looked at this study yet. An empty list says nothing.</p>;
   }
+  const apart = readings.filter((reading) => reading.state === "not-applicable");
   return (
     <ul className="readings" aria-label="Readers">
-      {readings.map((reading) => (
+      {readings.filter((reading) => !apart.includes(reading)).map((reading) => (
         <li key={reading.id}>
           <div className="chips">
             <ReaderChip {...reading} />
@@ -28,15 +29,44 @@ export function Readings({ studyId, readings }: { studyId: string; readings: rea
           {reading.state === "reading" && (
             <progress value={reading.progress ?? 0} max={1} aria-label={`Progress of ${reading.reader}`} />
           )}
-          {["read-nothing-found", "found", "partial"].includes(reading.state) && (
-            <div className="reason number">{reading.card_title}{secondsOf(reading)}</div>
-          )}
-          {reading.reader === "alzheimer" && ["read-nothing-found", "found", "partial"].includes(reading.state) && (
+          {looked(reading) && <div className="reason number">{reading.card_title}{secondsOf(reading)}</div>}
+          {looked(reading) && <StudyMeasures reading={reading} />}
+          {looked(reading) && reading.reader === "alzheimer" && (
             <a href={normsPath(studyId)} onClick={follow(normsPath(studyId))} data-testid="study-norms">Map and curves of all regions</a>
           )}
         </li>
       ))}
+      {apart.length > 0 && (
+        <li key="not-applicable">
+          <div className="chips">{apart.map((reading) => <ReaderChip key={reading.id} {...reading} />)}</div>
+          <details className="reason">
+            <summary>Why {apart.length === 1 ? "it does" : "they do"} not apply</summary>
+            <ul>{apart.map((reading) => <li key={reading.id}>{reading.reader}: {reading.reason}</li>)}</ul>
+          </details>
+        </li>
+      )}
     </ul>
+  );
+}
+
+const looked = (reading: StudyReading): boolean => ["read-nothing-found", "found", "partial"].includes(reading.state);
+
+/** What a reader measured of the study as a whole: volumes, asymmetry, shift. */
+function StudyMeasures({ reading }: { reading: StudyReading }) {
+  const measures = reading.body?.study_measurements ?? [];
+  if (!measures.length) return null;
+  return (
+    <details className="study-measures" open={measures.length <= 12} data-testid="study-measures">
+      <summary>{measures.length} {measures.length === 1 ? "measure" : "measures"} of the study</summary>
+      <dl className="number">
+        {measures.map((one) => (
+          <div key={`${one.code.value} ${one.method}`} title={one.method}>
+            <dt>{one.code.meaning}</dt>
+            <dd>{measurementText(one)}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
   );
 }
 
