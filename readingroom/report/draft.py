@@ -12,7 +12,7 @@ from importlib import resources
 from itertools import groupby
 
 from readingroom.findings.codes import code
-from readingroom.findings.model import Finding
+from readingroom.findings.model import Finding, ReaderState
 from readingroom.findings.rules import gives_category
 from readingroom.objects.content import Sections, StudyAssessment
 from readingroom.objects.words import length_of, reader_sentence, shown_measure, shown_number
@@ -174,7 +174,11 @@ def _findings_text(inputs: ReportInputs, items: tuple[ReportItem, ...]) -> str:
     lines += [assessment_sentence(one, inputs) for one in inputs.assessments if one.stated is not None]
     lines.append("")
     if inputs.readers:
-        lines += [words["readers_heading"], *(reader_sentence(run) for run in inputs.readers)]
+        apart = [run for run in inputs.readers if run.state == ReaderState.NOT_APPLICABLE]
+        lines += [words["readers_heading"], *(reader_sentence(run) for run in inputs.readers if run not in apart)]
+        if apart:
+            names = "; ".join(f"{run.name} {run.version}" for run in apart)
+            lines.append(words["readers_apart"].format(readers=names))
     else:
         lines.append(words["no_readers"])
     return "\n".join(lines)
