@@ -11,11 +11,9 @@ from scipy import ndimage
 from readingroom.imaging.volume import Volume
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A resampled piece. ``array``: ``(n0, n1, n2)``; ``to_lps_affine`` maps array index (0, 1, 2) to LPS mm."""
+class OnGrid:
+    """What has array indices (0, 1, 2) that ``to_lps_affine`` maps to LPS mm."""
 
-    array: np.ndarray
     to_lps_affine: np.ndarray
 
     @property
@@ -32,6 +30,14 @@ class Region:
         """Map LPS mm ``(..., 3)`` to fractional indices in the array's axis order."""
         inverse = np.linalg.inv(self.to_lps_affine)
         return np.asarray(lps_mm, float) @ inverse[:3, :3].T + inverse[:3, 3]
+
+
+@dataclass(frozen=True, eq=False)
+class Region(OnGrid):
+    """A resampled piece. ``array``: ``(n0, n1, n2)``; ``to_lps_affine`` maps array index (0, 1, 2) to LPS mm."""
+
+    array: np.ndarray
+    to_lps_affine: np.ndarray
 
 
 def resample_box(

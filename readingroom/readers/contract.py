@@ -12,6 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from readingroom.core.ids import sha256_hex
 from readingroom.findings.model import Assessment, Code, Finding, Measurement, SegmentMask
 from readingroom.imaging.volume import SeriesProblem, Volume
 
@@ -153,6 +154,11 @@ class Card(BaseModel):
     """Provenance of the training data with licences."""
     metrics: Mapping[str, object] = Field(default_factory=dict)
     reader_licence: str = "Apache-2.0"
+
+    @property
+    def weights_sha256(self) -> str:
+        """One hash of all weights that the card names."""
+        return sha256_hex(*(text for pair in sorted(self.weights.items()) for text in pair))
 
 
 Progress = Callable[[str, float], None]

@@ -42,7 +42,7 @@ class AlzheimerReader(Assessor):
 
     @property
     def weights_sha256(self) -> str:
-        return sha256_hex(*(text for pair in sorted(self.card.weights.items()) for text in pair))
+        return self.card.weights_sha256
 
     @property
     def configuration_sha256(self) -> str:

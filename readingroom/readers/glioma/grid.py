@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from readingroom.imaging.resample import OnGrid
 from readingroom.imaging.volume import Volume
 
 PIXEL_MM = 1.0
@@ -17,26 +18,11 @@ THIN_MM = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class Grid(OnGrid):
     """``shape`` (slices, rows, columns) and ``to_lps_affine``: array index (0, 1, 2) to LPS mm."""
 
     shape: tuple[int, int, int]
     to_lps_affine: np.ndarray
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Distances of slices, rows and columns."""
-        a, b, c = np.linalg.norm(self.to_lps_affine[:3, :3], axis=0)
-        return float(a), float(b), float(c)
-
-    def to_lps(self, index: np.ndarray) -> np.ndarray:
-        """Map indices ``(..., 3)`` to LPS mm."""
-        return np.asarray(index, float) @ self.to_lps_affine[:3, :3].T + self.to_lps_affine[:3, 3]
-
-    def to_index(self, lps_mm: np.ndarray) -> np.ndarray:
-        """Map LPS mm ``(..., 3)`` to fractional indices."""
-        inverse = np.linalg.inv(self.to_lps_affine)
-        return np.asarray(lps_mm, float) @ inverse[:3, :3].T + inverse[:3, 3]
 
 
 def axial_grid(volume: Volume) -> Grid:

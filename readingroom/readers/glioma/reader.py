@@ -53,7 +53,7 @@ class GliomaReader:
 
     @property
     def weights_sha256(self) -> str:
-        return sha256_hex(*(text for pair in sorted(self.card.weights.items()) for text in pair))
+        return self.card.weights_sha256
 
     @property
     def configuration_sha256(self) -> str:

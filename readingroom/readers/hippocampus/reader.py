@@ -54,7 +54,7 @@ class HippocampusReader:
 
     @property
     def weights_sha256(self) -> str:
-        return sha256_hex(*(text for pair in sorted(self.card.weights.items()) for text in pair))
+        return self.card.weights_sha256
 
     @property
     def configuration_sha256(self) -> str:
